@@ -1,0 +1,235 @@
+//! A frame: one slot of memory that is a request from the wire to the disk and back.
+//!
+//! ```text
+//! slot, 9,216 bytes = 18 sectors, 512-aligned
+//! 0          464        476                        512                          9216
+//! | scratch  | network  | Ethernet 14 · AoE 10 ·   | data: up to 17 sectors,    |
+//! |          | header 12| ATA 12                   | sector-aligned             |
+//! ```
+//! The wire headers end where the first sector begins, and share one 64-byte
+//! cache line with the header that a network device wants in front.
+//!
+//! A `Frame` is the only handle to its slot and is moved, never copied. A device
+//! that may still touch the slot holds the `Frame`, so holding it is the right
+//! to look and to change. A frame that is dropped is memory lost until the next
+//! start; nothing on the data path drops one.
+
+use crate::Instant;
+use core::fmt;
+use core::ptr::NonNull;
+
+/// Bytes of a slot: 18 sectors.
+pub const SLOT_BYTES: usize = 9216;
+/// Bytes at the start of a slot for the driver that holds the frame: request
+/// headers, status bytes, descriptor tables.
+pub const SCRATCH_BYTES: usize = 464;
+/// Where the network header starts in the slot.
+pub const NET_HEADER: usize = SCRATCH_BYTES;
+/// Bytes of the network header (virtio 1.2, 5.1.6: 12 bytes).
+pub const NET_HEADER_BYTES: usize = 12;
+/// Where the wire bytes start in the slot.
+pub const WIRE: usize = NET_HEADER + NET_HEADER_BYTES;
+/// Most wire bytes a slot holds: 36 bytes of headers and 17 sectors.
+pub const WIRE_BYTES: usize = SLOT_BYTES - WIRE;
+/// Where the data of an untagged ATA request starts in the slot.
+pub const DATA: usize = 512;
+/// Most frames a machine has: every ring and list can hold this many.
+pub const FRAMES_MAX: usize = 1024;
+
+const _: () = assert!(
+    WIRE + 14 + 10 + 12 == DATA,
+    "wire headers end where sectors begin"
+);
+const _: () = assert!(
+    WIRE_BYTES == 36 + 17 * 512,
+    "a 9,000-byte MTU carries 17 sectors"
+);
+const _: () = assert!(
+    SLOT_BYTES.is_multiple_of(512),
+    "slots stay sector-aligned side by side"
+);
+const _: () = assert!(WIRE / 64 * 64 <= NET_HEADER, "headers share one cache line");
+
+/// The only handle to one slot. See the module's header.
+#[must_use = "a frame that is dropped is lost"]
+pub struct Frame {
+    slot: NonNull<[u8; SLOT_BYTES]>,
+    len: u16,
+    home: u8,
+    posted_at: Instant,
+}
+
+// SAFETY: a `Frame` is the only handle to its slot (not `Clone`, made only by
+// `carve`), so moving it to another core moves all access to the slot.
+unsafe impl Send for Frame {}
+
+/// Cuts `memory` into frames; what is left at both ends stays unused. The
+/// memory is theirs for ever and is zeroed, so that no frame ever shows what
+/// lay there before.
+pub fn carve(memory: &'static mut [u8]) -> impl Iterator<Item = Frame> {
+    memory.fill(0);
+    let offset = memory.as_ptr().align_offset(512).min(memory.len());
+    memory[offset..]
+        .as_chunks_mut::<SLOT_BYTES>()
+        .0
+        .iter_mut()
+        .map(|slot| Frame {
+            slot: NonNull::from(slot),
+            len: 0,
+            home: 0,
+            posted_at: Instant(0),
+        })
+}
+
+impl Frame {
+    /// The wire bytes: what was received, or what is to be sent.
+    pub fn wire(&self) -> &[u8] {
+        &self.slot()[WIRE..WIRE + self.len()]
+    }
+
+    /// All the room for wire bytes, whatever the length is now.
+    pub fn buffer_mut(&mut self) -> &mut [u8] {
+        &mut self.slot_mut()[WIRE..]
+    }
+
+    /// Bytes that are set as the wire length.
+    pub fn len(&self) -> usize {
+        self.len.into()
+    }
+
+    /// Whether there are no wire bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Sets the wire length, at most [`WIRE_BYTES`].
+    ///
+    /// # Panics
+    /// If `len` is larger: whoever computed it computed wrongly.
+    pub fn set_len(&mut self, len: usize) {
+        assert!(
+            len <= WIRE_BYTES,
+            "a slot holds {WIRE_BYTES} wire bytes, not {len}"
+        );
+        self.len = len as u16;
+    }
+
+    /// The driver's own bytes at the start of the slot.
+    pub fn scratch_mut(&mut self) -> &mut [u8; SCRATCH_BYTES] {
+        self.slot_mut()
+            .first_chunk_mut()
+            .expect("a slot is longer than its scratch")
+    }
+
+    /// The driver's own bytes, to read.
+    pub fn scratch(&self) -> &[u8; SCRATCH_BYTES] {
+        self.slot()
+            .first_chunk()
+            .expect("a slot is longer than its scratch")
+    }
+
+    /// The network header in front of the wire bytes.
+    pub fn net_header_mut(&mut self) -> &mut [u8; NET_HEADER_BYTES] {
+        self.slot_mut()[NET_HEADER..]
+            .first_chunk_mut()
+            .expect("the header fits")
+    }
+
+    /// Where a device finds the slot's first byte. Memory is mapped one to one,
+    /// so a pointer is a bus address; an IOMMU is left as the firmware left it.
+    pub fn bus_address(&self) -> u64 {
+        self.slot.as_ptr().addr() as u64
+    }
+
+    /// The port that this frame receives for.
+    pub fn home(&self) -> u8 {
+        self.home
+    }
+
+    /// Gives the frame to a port, for ever.
+    pub fn set_home(&mut self, port: u8) {
+        self.home = port;
+    }
+
+    /// When the frame was last lent to a NIC to receive into: what it holds
+    /// can not have arrived earlier.
+    pub fn posted_at(&self) -> Instant {
+        self.posted_at
+    }
+
+    /// Notes when the frame is lent to a NIC to receive into.
+    pub fn set_posted_at(&mut self, now: Instant) {
+        self.posted_at = now;
+    }
+
+    fn slot(&self) -> &[u8; SLOT_BYTES] {
+        // SAFETY: `slot` points into memory that `carve` took for ever. This
+        // `Frame` is its only handle and is borrowed, so nobody writes until
+        // the borrow ends; a device that writes holds the `Frame`.
+        unsafe { self.slot.as_ref() }
+    }
+
+    fn slot_mut(&mut self) -> &mut [u8; SLOT_BYTES] {
+        // SAFETY: as in `slot`, and the `Frame` is borrowed exclusively.
+        unsafe { self.slot.as_mut() }
+    }
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Frame({:#x}, {} bytes, port {})",
+            self.bus_address(),
+            self.len,
+            self.home
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    fn frames(bytes: usize) -> Vec<Frame> {
+        carve(vec![0xaa; bytes].leak()).collect()
+    }
+
+    #[test]
+    fn frames_are_aligned_disjoint_and_zeroed() {
+        let mut frames = frames(10 * SLOT_BYTES);
+        assert!(frames.len() >= 9, "at most one slot is lost to alignment");
+        for frame in &mut frames {
+            assert_eq!(frame.bus_address() % 512, 0);
+            assert!(frame.buffer_mut().iter().all(|&byte| byte == 0));
+        }
+        for pair in frames.windows(2) {
+            assert!(pair[0].bus_address() + SLOT_BYTES as u64 <= pair[1].bus_address());
+        }
+    }
+
+    #[test]
+    fn memory_too_small_for_a_slot_gives_no_frame() {
+        assert!(frames(0).is_empty());
+        assert!(frames(SLOT_BYTES - 1).is_empty());
+    }
+
+    #[test]
+    fn wire_is_as_long_as_it_was_set() {
+        let mut frame = frames(2 * SLOT_BYTES).remove(0);
+        frame.buffer_mut()[..3].copy_from_slice(&[1, 2, 3]);
+        frame.set_len(3);
+        assert_eq!(frame.wire(), [1, 2, 3]);
+        frame.set_len(WIRE_BYTES);
+        assert_eq!(frame.wire().len(), WIRE_BYTES);
+    }
+
+    #[test]
+    #[should_panic(expected = "wire bytes")]
+    fn wire_longer_than_the_slot_is_a_broken_invariant() {
+        frames(2 * SLOT_BYTES).remove(0).set_len(WIRE_BYTES + 1);
+    }
+}

@@ -1,0 +1,50 @@
+//! What the node asks of a network card.
+
+use crate::{Frame, Instant};
+
+/// A network card. Frames move by value; only [`Nic::kick`] may touch a doorbell.
+///
+/// The wire bytes of a frame (`Frame::wire`) are a whole Ethernet frame from
+/// the destination address on, without FCS.
+pub trait Nic {
+    /// Our Ethernet address.
+    fn mac(&self) -> [u8; 6];
+
+    /// Payload bytes the link carries (1500, 9000). May change in [`Nic::tick`].
+    fn mtu(&self) -> u16;
+
+    /// Whether there is a link. May change in [`Nic::tick`].
+    fn link_up(&self) -> bool;
+
+    /// How many frames this card can hold on each side without a backlog.
+    fn ring_frames(&self) -> usize;
+
+    /// Lends an empty frame to receive into. Seen by the device after the next kick.
+    fn post(&mut self, frame: Frame);
+
+    /// The next received frame, in order of arrival, its length set.
+    fn poll_rx(&mut self) -> Option<Frame>;
+
+    /// Sends the frame's wire bytes. Seen by the device after the next kick.
+    fn send(&mut self, frame: Frame);
+
+    /// A frame that the card has let go of.
+    fn poll_sent(&mut self) -> Option<Frame>;
+
+    /// Publishes what was posted and sent; rings at most one doorbell a direction.
+    fn kick(&mut self);
+
+    /// Looks at what changes rarely (link, MTU). Called a few times a second at most,
+    /// and after a configuration interrupt. True if something changed.
+    fn tick(&mut self, now: Instant) -> bool;
+
+    /// Asks for an interrupt at the next received frame. True if something is
+    /// already there, in which case the caller must not sleep.
+    fn arm(&mut self) -> bool;
+
+    /// Takes the wish back: the node is awake and polls.
+    fn disarm(&mut self);
+
+    /// Where the card sits, for messages: `00:03.0 virtio-net`.
+    fn name(&self) -> &str;
+}
