@@ -136,9 +136,10 @@ impl Frame {
     }
 
     /// Where a device finds the slot's first byte. Memory is mapped one to one,
-    /// so a pointer is a bus address; an IOMMU is left as the firmware left it.
+    /// so a pointer is a bus address; an IOMMU is left as the firmware left it. The
+    /// provenance is exposed, because the device writes by this number.
     pub fn bus_address(&self) -> u64 {
-        self.slot.as_ptr().addr() as u64
+        self.slot.as_ptr().expose_provenance() as u64
     }
 
     /// The port that this frame receives for.
