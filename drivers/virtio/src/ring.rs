@@ -1,0 +1,978 @@
+//! Split virtqueue: the driver's half (virtio 1.2, 2.7).
+//!
+//! A ring owns the frames that the device may touch: they go in by value and
+//! come out when the device returns them, so nobody else can look at one in
+//! between. All addresses a device is given are computed here, from a frame that
+//! is held here and pieces that are checked to lie inside of it.
+//!
+//! We publish a whole batch, then decide once whether to ring. Two things are
+//! easy to get wrong and are the first tests: the decision compares indices that
+//! wrap, so it compares distances; and the device's wish must not be read before
+//! our index is visible, so a full fence stands between.
+//!
+//! What the device may write is read once, checked, and never trusted again. Our
+//! own copy of every chain is in `chains`; what stands in shared memory is never
+//! read back. A device that returns what it was not given has broken the ring:
+//! it returns nothing more until the device is reset, because from then on
+//! nobody knows which frames it still touches.
+
+use crate::transport::{QueuePlace, Silent};
+use alloc::boxed::Box;
+use core::slice;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, fence};
+use io::{Frame, SCRATCH_BYTES, SLOT_BYTES};
+
+/// Most entries we use: as many as there can be frames.
+pub(crate) const SIZE_MAX: u16 = io::FRAMES_MAX as u16;
+const _: () = assert!(SIZE_MAX.is_power_of_two() && SIZE_MAX as usize == io::FRAMES_MAX);
+
+/// Alignment of a ring, and of its used part: what the interface before 1.0
+/// asks for (virtio 1.2, 2.7.2), which is enough for all others.
+pub(crate) const ALIGN: usize = 4096;
+
+/// Bytes of a descriptor.
+pub(crate) const DESCRIPTOR_BYTES: usize = 16;
+
+/// Descriptor flag: the chain goes on.
+const NEXT: u16 = 1;
+/// Descriptor flag: the device writes here.
+const WRITE: u16 = 2;
+/// Descriptor flag: here lies a table of descriptors.
+const INDIRECT: u16 = 4;
+
+/// Available and used ring: the flags' only bit says "do not disturb".
+const QUIET: u16 = 1;
+
+/// Words 0 and 1 of the available and of the used ring.
+const FLAGS: usize = 0;
+const INDEX: usize = 1;
+
+#[cfg(not(target_endian = "little"))]
+compile_error!("virtio 1.x is little-endian, and words here are the processor's");
+
+/// Where the parts of a ring lie in its memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    size: u16,
+    available: usize,
+    available_end: usize,
+    used: usize,
+    /// All of it.
+    pub bytes: usize,
+}
+
+impl Layout {
+    /// For a ring of `size` entries.
+    pub const fn of(size: u16) -> Self {
+        let entries = size as usize;
+        let available = entries * DESCRIPTOR_BYTES;
+        let available_end = available + 2 * (2 + entries + 1);
+        let used = available_end.next_multiple_of(ALIGN);
+        Self {
+            size,
+            available,
+            available_end,
+            used,
+            bytes: used + 2 * 2 + entries * 8 + 2,
+        }
+    }
+}
+
+/// A part of a frame's slot that the device reads or writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    /// First byte in the slot.
+    pub at: usize,
+    /// How many.
+    pub bytes: usize,
+    /// Whether the device writes it. Those it reads come first in a chain.
+    pub device_writes: bool,
+}
+
+/// A frame that the device returned.
+pub(crate) struct Returned<M> {
+    /// The frame.
+    pub frame: Frame,
+    /// What the caller noted about it.
+    pub mark: M,
+    /// How many bytes the device says it wrote. Its word only.
+    pub written: u32,
+}
+
+/// How a device broke the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Broken {
+    /// It says that it used more than it was given.
+    Index,
+    /// It returned what it does not have.
+    Id,
+}
+
+/// The driver's half of a queue. `M` is what the caller wants to know again when
+/// a frame comes back.
+pub(crate) struct Ring<M> {
+    /// Two words a descriptor: address, and length, flags, next.
+    descriptors: &'static [AtomicU64],
+    /// Flags, index, heads, and the used index we want to be told of.
+    available: &'static [AtomicU16],
+    /// Flags, index.
+    used: &'static [AtomicU16],
+    /// Two words an element: head, bytes written.
+    used_elements: &'static [AtomicU32],
+    /// The available index the device wants to be told of.
+    available_event: &'static [AtomicU16],
+    place: QueuePlace,
+    event_idx: bool,
+
+    /// What is lent, by head.
+    chains: Box<[Option<Chain<M>>]>,
+    /// The descriptor after this one, in a chain or in the free list.
+    next: Box<[u16]>,
+    free: u16,
+    free_head: u16,
+    lent: u16,
+
+    /// Available index with everything that was pushed.
+    pushed: u16,
+    /// Available index as the device sees it.
+    published: u16,
+    /// Counts publications: what was pushed since the last one is not yet the
+    /// device's to return.
+    batch: u64,
+    /// Used index up to which elements were taken.
+    taken: u16,
+    /// Used index as it was last read, and found possible.
+    known: u16,
+    armed: bool,
+    broken: Option<Broken>,
+}
+
+struct Chain<M> {
+    frame: Frame,
+    mark: M,
+    descriptors: u16,
+    batch: u64,
+}
+
+impl<M> Ring<M> {
+    /// A ring of `size` entries (a power of two) in `memory`, which is zeroed,
+    /// aligned to [`ALIGN`] and as large as [`Layout`] says.
+    ///
+    /// # Panics
+    /// If it is not: the machine lends what it was asked for.
+    pub fn new(memory: &'static mut [u8], size: u16, event_idx: bool) -> Self {
+        let layout = Layout::of(size);
+        assert!(
+            size.is_power_of_two() && size <= SIZE_MAX,
+            "a ring of {size} entries"
+        );
+        assert!(
+            memory.len() >= layout.bytes && memory.as_ptr().addr().is_multiple_of(ALIGN),
+            "ring memory is too small or not aligned"
+        );
+        let start = memory.as_mut_ptr().expose_provenance() as u64;
+        let (rest, used) = memory.split_at_mut(layout.used);
+        let (descriptors, rest) = rest.split_at_mut(layout.available);
+        let (available, _gap) = rest.split_at_mut(layout.available_end - layout.available);
+        let (used, rest) = used.split_at_mut(4);
+        let (used_elements, rest) = rest.split_at_mut(usize::from(size) * 8);
+        let (available_event, _) = rest.split_at_mut(2);
+        let ring = Self {
+            descriptors: shared(descriptors),
+            available: shared(available),
+            used: shared(used),
+            used_elements: shared(used_elements),
+            available_event: shared(available_event),
+            place: QueuePlace {
+                size,
+                descriptors: start,
+                available: start + layout.available as u64,
+                used: start + layout.used as u64,
+            },
+            event_idx,
+            chains: (0..size).map(|_| None).collect(),
+            next: (1..=size).collect(),
+            free: size,
+            free_head: 0,
+            lent: 0,
+            pushed: 0,
+            published: 0,
+            batch: 0,
+            taken: 0,
+            known: 0,
+            armed: false,
+            broken: None,
+        };
+        ring.be_quiet();
+        ring
+    }
+
+    /// Where the device finds it.
+    pub fn place(&self) -> &QueuePlace {
+        &self.place
+    }
+
+    /// How many entries it has.
+    pub fn size(&self) -> u16 {
+        self.place.size
+    }
+
+    /// How many descriptors are free.
+    pub fn room(&self) -> u16 {
+        self.free
+    }
+
+    /// How many frames the device has, or will have with the next publication.
+    pub fn lent(&self) -> u16 {
+        self.lent
+    }
+
+    /// How the device broke the ring, if it did.
+    pub fn broken(&self) -> Option<Broken> {
+        self.broken
+    }
+
+    /// What is lent, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Frame, &M)> {
+        self.chains
+            .iter()
+            .flatten()
+            .map(|chain| (&chain.frame, &chain.mark))
+    }
+
+    /// Lends a frame to the device: `pieces` of it, as one chain. The device
+    /// sees it with the next [`Ring::publish`].
+    ///
+    /// # Panics
+    /// If there are fewer free descriptors than pieces, or a piece does not lie
+    /// in the slot: the caller has looked.
+    pub fn push(&mut self, frame: Frame, mark: M, pieces: &[Piece]) {
+        let count = pieces.len() as u16;
+        assert!(
+            0 < count && count <= self.free,
+            "{count} descriptors of {} free",
+            self.free
+        );
+        let head = self.free_head;
+        let mut descriptor = head;
+        for (piece, left) in pieces.iter().zip((0..count).rev()) {
+            let next = self.next[usize::from(descriptor)];
+            let chained = if left > 0 { NEXT } else { 0 };
+            let words = encode(&frame, piece, chained, next);
+            self.write_descriptor(descriptor, words);
+            descriptor = next;
+        }
+        self.free_head = descriptor;
+        self.lend(head, count, frame, mark);
+    }
+
+    /// As [`Ring::push`], but with the chain in a table in the frame's own
+    /// scratch, at byte `table`: it takes one descriptor of the ring.
+    ///
+    /// # Panics
+    /// If no descriptor is free, or a piece does not lie in the slot, or the
+    /// table not in the scratch.
+    pub fn push_indirect(&mut self, mut frame: Frame, mark: M, pieces: &[Piece], table: usize) {
+        assert!(
+            self.free > 0 && !pieces.is_empty(),
+            "one descriptor of {} free",
+            self.free
+        );
+        let bytes = pieces.len() * DESCRIPTOR_BYTES;
+        for (number, piece) in (0u16..).zip(pieces) {
+            let last = usize::from(number) + 1 == pieces.len();
+            let chained = if last { 0 } else { NEXT };
+            let next = if last { 0 } else { number + 1 };
+            let [address, rest] = encode(&frame, piece, chained, next);
+            let at = table + usize::from(number) * DESCRIPTOR_BYTES;
+            let entry = &mut frame.scratch_mut()[at..at + DESCRIPTOR_BYTES];
+            entry[..8].copy_from_slice(&address.to_le_bytes());
+            entry[8..].copy_from_slice(&rest.to_le_bytes());
+        }
+        assert!(
+            table + bytes <= SCRATCH_BYTES,
+            "the table lies in the scratch"
+        );
+        let piece = Piece {
+            at: table,
+            bytes,
+            device_writes: false,
+        };
+        let head = self.free_head;
+        self.free_head = self.next[usize::from(head)];
+        let words = encode(&frame, &piece, INDIRECT, 0);
+        self.write_descriptor(head, words);
+        self.lend(head, 1, frame, mark);
+    }
+
+    fn lend(&mut self, head: u16, descriptors: u16, frame: Frame, mark: M) {
+        self.free -= descriptors;
+        self.lent += 1;
+        self.chains[usize::from(head)] = Some(Chain {
+            frame,
+            mark,
+            descriptors,
+            batch: self.batch,
+        });
+        let slot = usize::from(self.pushed & (self.size() - 1));
+        // The device looks here only after the index below says so.
+        self.available[2 + slot].store(head, Relaxed);
+        self.pushed = self.pushed.wrapping_add(1);
+    }
+
+    fn write_descriptor(&mut self, descriptor: u16, words: [u64; 2]) {
+        let at = usize::from(descriptor) * 2;
+        self.descriptors[at].store(words[0], Relaxed);
+        self.descriptors[at + 1].store(words[1], Relaxed);
+    }
+
+    /// Shows the device everything that was pushed. True if it must be told.
+    #[must_use = "a device that is not told sleeps on"]
+    pub fn publish(&mut self) -> bool {
+        let before = self.published;
+        if self.pushed == before || self.broken.is_some() {
+            return false;
+        }
+        // Release: descriptors, heads and the frames' bytes are visible before
+        // the index that names them (virtio 1.2, 2.7.13.3.1).
+        self.available[INDEX].store(self.pushed, Release);
+        self.published = self.pushed;
+        self.batch += 1;
+        // The device stores its wish, then looks at our index; we store the
+        // index, then look at its wish. Without a full fence both could look
+        // first, and neither would act (virtio 1.2, 2.7.13.4.1).
+        fence(SeqCst);
+        if self.event_idx {
+            passes(self.available_event[0].load(Relaxed), before, self.pushed)
+        } else {
+            self.used[FLAGS].load(Relaxed) & QUIET == 0
+        }
+    }
+
+    /// The next frame that the device returned.
+    pub fn pop(&mut self) -> Option<Returned<M>> {
+        if self.taken == self.known {
+            self.look()?;
+        }
+        let slot = usize::from(self.taken & (self.size() - 1)) * 2;
+        let id = self.used_elements[slot].load(Relaxed);
+        let written = self.used_elements[slot + 1].load(Relaxed);
+        self.taken = self.taken.wrapping_add(1);
+        let this_batch = self.batch;
+        let chain = usize::try_from(id)
+            .ok()
+            .and_then(|head| self.chains.get_mut(head))
+            .and_then(|chain| chain.take_if(|chain| chain.batch != this_batch));
+        let Some(chain) = chain else {
+            self.fail(Broken::Id);
+            return None;
+        };
+        self.release(id as u16, chain.descriptors);
+        Some(Returned {
+            frame: chain.frame,
+            mark: chain.mark,
+            written,
+        })
+    }
+
+    /// Reads the used index. `None` if nothing new is there.
+    fn look(&mut self) -> Option<()> {
+        if self.broken.is_some() {
+            return None;
+        }
+        // Acquire: what the device wrote before the index is visible after it.
+        let index = self.used[INDEX].load(Acquire);
+        if index == self.taken {
+            return None;
+        }
+        // The device can return what it was given and has not returned, no more.
+        let returned = index.wrapping_sub(self.taken);
+        if returned > self.published.wrapping_sub(self.taken) {
+            self.fail(Broken::Index);
+            return None;
+        }
+        self.known = index;
+        Some(())
+    }
+
+    fn fail(&mut self, how: Broken) {
+        self.broken = Some(how);
+        self.taken = self.known;
+    }
+
+    /// Puts a chain's descriptors back at the front of the free list: the next
+    /// frame uses those that are still in the cache.
+    fn release(&mut self, head: u16, descriptors: u16) {
+        let last = (1..descriptors).fold(head, |at, _| self.next[usize::from(at)]);
+        self.next[usize::from(last)] = self.free_head;
+        self.free_head = head;
+        self.free += descriptors;
+        self.lent -= 1;
+    }
+
+    /// Asks for an interrupt at the next return. True if something is there
+    /// already, for which none will come.
+    pub fn arm(&mut self) -> bool {
+        self.armed = true;
+        if self.event_idx {
+            let wanted = 2 + usize::from(self.size());
+            self.available[wanted].store(self.taken, Relaxed);
+        } else {
+            self.available[FLAGS].store(0, Relaxed);
+        }
+        // As in `publish`, from the other side: our wish is visible before we
+        // look whether it comes too late (virtio 1.2, 2.7.14).
+        fence(SeqCst);
+        self.taken != self.known || self.look().is_some()
+    }
+
+    /// Takes the wish back.
+    pub fn disarm(&mut self) {
+        if self.armed {
+            self.armed = false;
+            self.be_quiet();
+        }
+    }
+
+    /// Wants no interrupts. With event indices that can only be said by naming
+    /// an index that was just passed: one interrupt comes after 65,535 returns.
+    fn be_quiet(&self) {
+        if self.event_idx {
+            let wanted = 2 + usize::from(self.size());
+            self.available[wanted].store(self.taken.wrapping_sub(1), Relaxed);
+        } else {
+            self.available[FLAGS].store(QUIET, Relaxed);
+        }
+    }
+
+    /// A frame that the device had when it was reset; then the next one. The
+    /// token says that the device touches nothing more.
+    pub fn reclaim(&mut self, _: &Silent) -> Option<(Frame, M)> {
+        let (head, chain) = (0..)
+            .zip(&mut self.chains)
+            .find_map(|(head, chain)| Some((head, chain.take()?)))?;
+        self.release(head, chain.descriptors);
+        Some((chain.frame, chain.mark))
+    }
+}
+
+/// Whether an index that went from `before` to `after` passed `event`, so that
+/// the other side wants to be told (virtio 1.2, 2.7.10). All three wrap, so what
+/// is compared is how far each lies behind `after`.
+fn passes(event: u16, before: u16, after: u16) -> bool {
+    after.wrapping_sub(event).wrapping_sub(1) < after.wrapping_sub(before)
+}
+
+/// The two words of a descriptor for `piece` of `frame`.
+fn encode(frame: &Frame, piece: &Piece, flags: u16, next: u16) -> [u64; 2] {
+    let &Piece {
+        at,
+        bytes,
+        device_writes,
+    } = piece;
+    assert!(
+        0 < bytes && bytes <= SLOT_BYTES && at <= SLOT_BYTES - bytes,
+        "{bytes} bytes at {at} do not lie in a slot"
+    );
+    let flags = flags | if device_writes { WRITE } else { 0 };
+    [
+        frame.bus_address() + at as u64,
+        bytes as u64 | u64::from(flags) << 32 | u64::from(next) << 48,
+    ]
+}
+
+/// A word that two sides may read and write at any time.
+///
+/// # Safety
+/// Every pattern of bytes is a value, and a shared reference allows writing.
+unsafe trait Word {}
+
+// SAFETY: an atomic integer has no forbidden pattern and interior mutability.
+unsafe impl Word for AtomicU16 {}
+// SAFETY: an atomic integer has no forbidden pattern and interior mutability.
+unsafe impl Word for AtomicU32 {}
+// SAFETY: an atomic integer has no forbidden pattern and interior mutability.
+unsafe impl Word for AtomicU64 {}
+
+/// Makes memory into words that we and the device share from now on.
+fn shared<W: Word>(memory: &'static mut [u8]) -> &'static [W] {
+    let words = memory.as_mut_ptr().cast::<W>();
+    assert!(words.is_aligned(), "ring parts are aligned to their words");
+    // SAFETY: the memory is ours for ever and no other reference to it exists,
+    // as it was given by `&'static mut`; it is aligned (checked) and `len` words
+    // fit; any bytes are words (`Word`), and the device that writes them too
+    // finds atomic words, which the compiler expects to change.
+    unsafe { slice::from_raw_parts(words, memory.len() / size_of::<W>()) }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::model::{Device, Machine, Profile, Random, Registers};
+    use crate::transport::feature as feature_bits;
+    use crate::transport::{Transport, has_reset, negotiate, ring, run};
+    use crate::{DeviceId, Resources};
+    use std::vec;
+    use std::vec::Vec;
+
+    struct Bench {
+        machine: Machine,
+        device: Device,
+        registers: Registers,
+        ring: Ring<usize>,
+    }
+
+    /// A running device with one ring that the test drives itself.
+    fn bench(queue_max: u16, event_idx: bool, indirect: bool) -> Bench {
+        let mut machine = Machine::new(io::FRAMES_MAX);
+        let mut profile = Profile::new(DeviceId::BLOCK, vec![]);
+        profile.queue_max = queue_max;
+        profile.serial = None;
+        if !event_idx {
+            profile.features &= !feature_bits::EVENT_IDX;
+        }
+        if !indirect {
+            profile.features &= !feature_bits::INDIRECT_DESC;
+        }
+        let (device, mut registers) = machine.device(profile);
+        let features = negotiate(&mut registers, |offered| offered, &machine).expect("agrees");
+        assert_eq!(features & feature_bits::EVENT_IDX != 0, event_idx);
+        let ring = ring(&mut registers, 0, 1024, event_idx, &mut machine).expect("has one");
+        run(&mut registers);
+        Bench {
+            machine,
+            device,
+            registers,
+            ring,
+        }
+    }
+
+    const WHOLE: [Piece; 1] = [Piece {
+        at: 0,
+        bytes: SLOT_BYTES,
+        device_writes: true,
+    }];
+
+    impl Bench {
+        fn kick(&mut self) {
+            if self.ring.publish() {
+                self.registers.notify(0);
+            }
+            self.device.check_kick(0);
+        }
+    }
+
+    #[test]
+    fn an_index_passes_exactly_the_events_it_went_over() {
+        for before in [0u16, 1, 7, 0x7fff, 0x8000, 0xfffa, 0xffff] {
+            for added in 0u16..=20 {
+                let after = before.wrapping_add(added);
+                let over: Vec<u16> = (0..added).map(|step| before.wrapping_add(step)).collect();
+                for event in 0..=u16::MAX {
+                    assert_eq!(
+                        passes(event, before, after),
+                        over.contains(&event),
+                        "event {event}, from {before} to {after}"
+                    );
+                }
+            }
+        }
+    }
+
+    /// 160,000 frames in batches of four, so the index wraps twice; the device
+    /// falls asleep after every batch.
+    fn batches(event_idx: bool, indirect: bool) {
+        let mut bench = bench(256, event_idx, indirect);
+        let mut frames = bench.machine.carve(4);
+        for batch in 0..40_000 {
+            while let Some(frame) = frames.pop() {
+                let number = frames.len();
+                if indirect {
+                    bench
+                        .ring
+                        .push_indirect(frame, number, &WHOLE_BUT_SCRATCH, 0);
+                } else {
+                    bench.ring.push(frame, number, &WHOLE);
+                }
+            }
+            bench.kick();
+            assert_eq!(
+                bench.device.doorbells(),
+                batch + 1,
+                "one for an idle device"
+            );
+            assert_eq!(bench.device.fetch(0, usize::MAX), 4);
+            for _ in 0..4 {
+                bench.device.complete(0, 0, batch as u32);
+            }
+            while let Some(returned) = bench.ring.pop() {
+                assert_eq!(returned.written, batch as u32);
+                frames.push(returned.frame);
+            }
+            assert_eq!(frames.len(), 4);
+        }
+        assert_eq!(bench.ring.broken(), None);
+        assert_eq!(bench.ring.room(), 256);
+        assert_eq!(bench.device.interrupts(0), if event_idx { 2 } else { 0 });
+    }
+
+    const WHOLE_BUT_SCRATCH: [Piece; 1] = [Piece {
+        at: SCRATCH_BYTES,
+        bytes: SLOT_BYTES - SCRATCH_BYTES,
+        device_writes: true,
+    }];
+
+    #[test]
+    fn batch_across_index_65535_still_rings() {
+        batches(true, false);
+    }
+
+    #[test]
+    fn batch_across_index_65535_still_rings_without_event_index() {
+        batches(false, false);
+    }
+
+    #[test]
+    fn batch_across_index_65535_still_rings_with_indirect_tables() {
+        batches(true, true);
+    }
+
+    #[test]
+    fn a_device_that_is_awake_is_not_rung() {
+        for event_idx in [true, false] {
+            let mut bench = bench(256, event_idx, false);
+            let mut frames = bench.machine.carve(64);
+            let mut frame = || frames.pop().expect("enough");
+            bench.ring.push(frame(), 0, &WHOLE);
+            bench.ring.push(frame(), 0, &WHOLE);
+            bench.kick();
+            assert_eq!(bench.device.fetch(0, 1), 1, "one is left, so it is awake");
+            for _ in 0..10 {
+                bench.ring.push(frame(), 0, &WHOLE);
+                bench.kick();
+            }
+            assert_eq!(bench.device.doorbells(), 1, "event index: {event_idx}");
+            assert_eq!(bench.device.fetch(0, usize::MAX), 12);
+            bench.ring.push(frame(), 0, &WHOLE);
+            bench.kick();
+            assert_eq!(bench.device.doorbells(), 2, "it slept");
+        }
+    }
+
+    /// The device on a processor of its own: it falls asleep again and again just
+    /// when the next frame is published.
+    #[test]
+    fn a_kick_is_not_lost_to_a_device_that_falls_asleep_meanwhile() {
+        const FRAMES: u32 = 300_000;
+        let patience = std::time::Duration::from_secs(20);
+        let mut bench = bench(16, true, false);
+        let mut frame = bench.machine.carve(1).remove(0);
+        let ring = &mut bench.ring;
+        let (available, event) = (ring.available, &ring.available_event[0]);
+        let (used, elements) = (ring.used, ring.used_elements);
+        let (doorbell, over) = (&AtomicU32::new(0), &AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let mut seen = 0u16;
+                while over.load(Relaxed) == 0 {
+                    if doorbell.swap(0, Acquire) == 0 {
+                        std::thread::yield_now();
+                        continue;
+                    }
+                    loop {
+                        // The device needs as long as the driver, now a little
+                        // less, now a little more: so that they meet.
+                        for step in 0..seen % 97 {
+                            std::hint::black_box(step);
+                        }
+                        if available[INDEX].load(Acquire) == seen {
+                            event.store(seen, Relaxed);
+                            fence(SeqCst);
+                            if available[INDEX].load(Acquire) == seen {
+                                break;
+                            }
+                        }
+                        let slot = usize::from(seen % 16);
+                        let head = available[2 + slot].load(Relaxed);
+                        elements[slot * 2].store(head.into(), Relaxed);
+                        seen = seen.wrapping_add(1);
+                        used[INDEX].store(seen, Release);
+                    }
+                }
+            });
+            let mut lost = 0;
+            for _ in 0..FRAMES {
+                ring.push(frame, 0, &WHOLE);
+                if ring.publish() {
+                    doorbell.store(1, Release);
+                }
+                let since = std::time::Instant::now();
+                frame = loop {
+                    if let Some(returned) = ring.pop() {
+                        break returned.frame;
+                    }
+                    std::thread::yield_now();
+                    if since.elapsed() > patience {
+                        // Ring for it, so that the test ends.
+                        doorbell.store(1, Release);
+                        lost = 1;
+                    }
+                };
+                if lost > 0 {
+                    break;
+                }
+            }
+            over.store(1, Relaxed);
+            assert_eq!(lost, 0, "a kick was lost");
+        });
+    }
+
+    #[test]
+    fn nothing_new_never_rings() {
+        let mut bench = bench(256, false, false);
+        assert!(!bench.ring.publish());
+        let frame = bench.machine.carve(1).remove(0);
+        bench.ring.push(frame, 0, &WHOLE);
+        assert!(bench.ring.publish());
+        assert!(!bench.ring.publish());
+    }
+
+    #[test]
+    fn every_frame_comes_back_with_its_mark_in_whatever_order_the_device_likes() {
+        for (seed, indirect) in [(1, false), (2, true)] {
+            let mut random = Random(seed);
+            let mut bench = bench(64, true, indirect);
+            let mut ours: Vec<Frame> = bench.machine.carve(80);
+            let mut expected = vec![None; 80];
+            let mut number = 0;
+            for _ in 0..5_000 {
+                for _ in 0..random.below(8) {
+                    let pieces = 1 + random.below(3);
+                    let need = if indirect { 1 } else { pieces as u16 };
+                    if bench.ring.room() < need || ours.is_empty() {
+                        break;
+                    }
+                    let frame = ours.swap_remove(random.below(ours.len()));
+                    let slot = expected.iter().position(Option::is_none).expect("80");
+                    expected[slot] = Some((frame.bus_address(), number));
+                    let pieces: Vec<Piece> = (0..pieces)
+                        .map(|piece| Piece {
+                            at: 512 + piece * 512,
+                            bytes: 1 + random.below(512),
+                            device_writes: piece > 0,
+                        })
+                        .collect();
+                    if indirect {
+                        bench.ring.push_indirect(frame, slot, &pieces, 16);
+                    } else {
+                        bench.ring.push(frame, slot, &pieces);
+                    }
+                    number += 1;
+                }
+                bench.kick();
+                let in_hand = bench.device.fetch(0, random.below(10));
+                for left in (0..in_hand).rev().take(random.below(10)) {
+                    bench.device.complete(0, random.below(left + 1), 7);
+                }
+                for _ in 0..random.below(10) {
+                    let Some(returned) = bench.ring.pop() else {
+                        break;
+                    };
+                    let (address, _) = expected[returned.mark].take().expect("was lent");
+                    assert_eq!(returned.frame.bus_address(), address);
+                    ours.push(returned.frame);
+                }
+                assert_eq!(ours.len() + usize::from(bench.ring.lent()), 80);
+            }
+            assert!(number > 10_000, "{number} frames moved");
+            assert_eq!(bench.ring.broken(), None);
+        }
+    }
+
+    #[test]
+    fn a_wish_brings_exactly_one_interrupt_and_no_wish_brings_none() {
+        for event_idx in [true, false] {
+            let mut bench = bench(256, event_idx, false);
+            let mut frames = bench.machine.carve(2);
+            let mut expected = 0;
+            for round in 0..70_000 {
+                while let Some(frame) = frames.pop() {
+                    bench.ring.push(frame, 0, &WHOLE);
+                }
+                bench.kick();
+                bench.device.fetch(0, usize::MAX);
+                let wish = round % 3 != 0;
+                if wish {
+                    assert!(!bench.ring.arm(), "nothing is there");
+                    expected += 1;
+                }
+                bench.device.complete(0, 0, 0);
+                assert_eq!(bench.device.interrupts(0), expected, "round {round}");
+                if wish {
+                    assert!(bench.ring.arm(), "something is there");
+                    bench.ring.disarm();
+                } else if event_idx && bench.device.interrupts(0) > expected {
+                    unreachable!("an index passed long ago wraps after 65,535 only");
+                }
+                bench.device.complete(0, 0, 0);
+                assert_eq!(bench.device.interrupts(0), expected, "round {round}");
+                while let Some(returned) = bench.ring.pop() {
+                    frames.push(returned.frame);
+                }
+                assert_eq!(frames.len(), 2);
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_popped_only_in_part_keeps_the_node_awake() {
+        let mut bench = bench(16, true, false);
+        for frame in bench.machine.carve(2) {
+            bench.ring.push(frame, 0, &WHOLE);
+        }
+        bench.kick();
+        bench.device.fetch(0, usize::MAX);
+        bench.device.complete(0, 0, 0);
+        bench.device.complete(0, 0, 0);
+        assert!(bench.ring.pop().is_some());
+        assert!(bench.ring.arm());
+        assert!(bench.ring.pop().is_some());
+        assert!(!bench.ring.arm());
+    }
+
+    /// Two frames lent and published, one pushed only; the device commits the
+    /// fault; then all frames come back by a reset, and not earlier.
+    fn broken_by(fault: impl Fn(&Device), how: Broken) {
+        let mut bench = bench(16, true, false);
+        for frame in bench.machine.carve(2) {
+            bench.ring.push(frame, 1, &WHOLE);
+        }
+        bench.kick();
+        bench.device.fetch(0, usize::MAX);
+        let unpublished = bench.machine.carve(1).remove(0);
+        bench.ring.push(unpublished, 2, &WHOLE);
+        fault(&bench.device);
+        let mut back = 0;
+        while bench.ring.pop().is_some() {
+            back += 1;
+        }
+        assert_eq!(bench.ring.broken(), Some(how));
+        bench.device.put_used(0, 1, 0);
+        assert!(bench.ring.pop().is_none(), "nothing more from this ring");
+        assert!(!bench.ring.publish(), "nothing more into this ring");
+        assert!(!bench.ring.arm());
+        bench
+            .registers
+            .set_status(crate::transport::Status::empty());
+        let silent = has_reset(&bench.registers).expect("it was reset");
+        while bench.ring.reclaim(&silent).is_some() {
+            back += 1;
+        }
+        assert_eq!(back, 3, "no frame is lost");
+        assert_eq!(bench.ring.lent(), 0);
+    }
+
+    #[test]
+    fn an_id_outside_of_the_ring_breaks_it() {
+        broken_by(|device| device.put_used(0, 16, 0), Broken::Id);
+        broken_by(|device| device.put_used(0, u32::MAX, 0), Broken::Id);
+        broken_by(|device| device.put_used(0, 0x1_0000, 0), Broken::Id);
+    }
+
+    #[test]
+    fn an_id_that_is_not_lent_breaks_it() {
+        broken_by(|device| device.put_used(0, 9, 0), Broken::Id);
+    }
+
+    #[test]
+    fn an_id_that_is_not_published_breaks_it() {
+        broken_by(|device| device.put_used(0, 2, 0), Broken::Id);
+    }
+
+    #[test]
+    fn an_id_that_is_returned_twice_breaks_it() {
+        let twice = |device: &Device| {
+            device.put_used(0, 0, 0);
+            device.put_used(0, 0, 0);
+        };
+        broken_by(twice, Broken::Id);
+    }
+
+    #[test]
+    fn an_index_beyond_what_was_published_breaks_it() {
+        broken_by(|device| device.set_used_index(0, 3), Broken::Index);
+        broken_by(|device| device.set_used_index(0, 0x8000), Broken::Index);
+        broken_by(|device| device.set_used_index(0, 0xffff), Broken::Index);
+    }
+
+    #[test]
+    fn parts_of_a_ring_lie_where_the_interface_before_1_0_wants_them() {
+        // virtio 1.2, 2.7.2, worked out by hand for 256 and for 4 entries.
+        assert_eq!(
+            Layout::of(256),
+            Layout {
+                size: 256,
+                available: 4096,
+                available_end: 4096 + 518,
+                used: 8192,
+                bytes: 8192 + 2054,
+            }
+        );
+        assert_eq!(
+            Layout::of(4),
+            Layout {
+                size: 4,
+                available: 64,
+                available_end: 78,
+                used: 4096,
+                bytes: 4096 + 38,
+            }
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "do not lie in a slot")]
+    fn a_piece_that_ends_behind_the_slot_is_a_broken_invariant() {
+        let mut bench = bench(16, true, false);
+        let frame = bench.machine.carve(1).remove(0);
+        let piece = Piece {
+            at: SLOT_BYTES - 7,
+            bytes: 8,
+            device_writes: true,
+        };
+        bench.ring.push(frame, 0, &[piece]);
+    }
+
+    #[test]
+    #[should_panic(expected = "descriptors of 1 free")]
+    fn a_chain_longer_than_the_room_is_a_broken_invariant() {
+        let mut bench = bench(1, true, false);
+        let frame = bench.machine.carve(1).remove(0);
+        bench.ring.push(frame, 0, &[WHOLE[0], WHOLE[0]]);
+    }
+
+    #[test]
+    #[should_panic(expected = "too small or not aligned")]
+    fn memory_smaller_than_the_ring_is_a_broken_invariant() {
+        let mut machine = Machine::new(1);
+        let bytes = Layout::of(16).bytes;
+        let memory = machine.dma(bytes - 1, ALIGN).expect("lent");
+        Ring::<()>::new(memory, 16, true);
+    }
+
+    #[test]
+    fn a_ring_of_one_entry_works() {
+        let mut bench = bench(1, true, false);
+        let mut frame = bench.machine.carve(1).remove(0);
+        for _ in 0..3 {
+            bench.ring.push(frame, 0, &WHOLE);
+            assert_eq!(bench.ring.room(), 0);
+            bench.kick();
+            assert_eq!(bench.device.fetch(0, 5), 1);
+            bench.device.complete(0, 0, 0);
+            frame = bench.ring.pop().expect("returned").frame;
+        }
+    }
+}
