@@ -1,0 +1,649 @@
+//! Every setting of the node: what it may be, what it is, and who said so.
+//!
+//! All channels speak one grammar (`key=value`, see `grammar`) and go through one
+//! parser. They are parsed in order of strength, so the last word wins, and every
+//! value remembers its [`Source`].
+//!
+//! Nothing a person can write stops the node: what cannot be used becomes a
+//! [`Problem`] that names key, text and place, and the value from before stays.
+//! Two settings do not fall back to their default, because there the default says
+//! more than the person did: a pin that cannot be read keeps its slot empty, and a
+//! list of who may talk that cannot be read admits nobody new.
+//!
+//! A setting whose feature is not built yet is read, checked and kept, and
+//! reported as such: silence would look like consent.
+
+mod grammar;
+mod list;
+mod value;
+
+pub use list::List;
+pub use value::{Pin, SELECTORS_MAX, Selection, Selector};
+
+use aoe::{Cache, Errors, Mac};
+use core::fmt;
+use grammar::{Form, entries};
+use io::Text;
+
+/// Most pinned slots: a few shelves of disks.
+pub const PINS_MAX: usize = 64;
+/// Most RAM disks.
+pub const RAMS_MAX: usize = 16;
+/// Most entries of all lists of who may talk.
+pub const MASKS_MAX: usize = 128;
+/// Most slots that have a setting of their own for cache or errors.
+pub const PER_SLOT_MAX: usize = 64;
+/// Most problems that are kept; further ones are counted.
+pub const PROBLEMS_MAX: usize = 16;
+
+/// Who nobody is: an entry that lets a list be not empty and yet admit no one.
+const NOBODY: Mac = Mac([0; 6]);
+
+/// Where a setting came from. Parse in this order: the last one wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Built in.
+    Default,
+    /// A DHCP server: harmless keys only.
+    Dhcp,
+    /// `ublade.conf` on a FAT volume.
+    File,
+    /// SMBIOS type 11 strings.
+    Smbios,
+    /// QEMU's fw_cfg.
+    FwCfg,
+    /// The kernel command line.
+    CommandLine,
+}
+
+impl Source {
+    const fn form(self) -> Form {
+        match self {
+            Self::CommandLine => Form::Words,
+            Self::Default | Self::Dhcp | Self::File | Self::Smbios | Self::FwCfg => Form::Lines,
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Default => "default",
+            Self::Dhcp => "DHCP",
+            Self::File => "ublade.conf",
+            Self::Smbios => "SMBIOS",
+            Self::FwCfg => "fw_cfg",
+            Self::CommandLine => "command line",
+        })
+    }
+}
+
+/// A value and who said it.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting<T> {
+    /// What holds.
+    pub value: T,
+    /// Who said so.
+    pub source: Source,
+}
+
+impl<T> Setting<T> {
+    const fn default(value: T) -> Self {
+        Self {
+            value,
+            source: Source::Default,
+        }
+    }
+}
+
+/// Who may talk to a slot: one entry of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mask {
+    /// The slot; `None` for every slot without a list of its own.
+    pub slot: Option<u8>,
+    /// Who.
+    pub mac: Mac,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Nothing.
+    Off,
+    /// What failed.
+    Error,
+    /// What a person should look at.
+    Warn,
+    /// What a person wants to know.
+    Info,
+    /// What an engineer wants to know.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// A setting that could not be used as it was written. `Display` is a sentence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The key.
+    pub key: Text<32>,
+    /// The value as written, cut where it is long.
+    pub text: Text<48>,
+    /// Which channel.
+    pub source: Source,
+    /// Which byte of the command line, or which line elsewhere; from 1.
+    pub at: u32,
+    /// What is wrong.
+    pub complaint: Complaint,
+}
+
+/// What is wrong with a setting. The texts go on after `key=value: `.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Complaint {
+    /// There is no such key.
+    UnknownKey,
+    /// The key may not come through this channel.
+    NotFromHere,
+    /// The value cannot be used; the one before it stays.
+    Bad(&'static str),
+    /// The value is good and kept, but has no effect in this version.
+    NotYet(&'static str),
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = match self.source.form() {
+            Form::Words => "byte",
+            Form::Lines => "line",
+        };
+        write!(f, "{}, {unit} {}: ", self.source, self.at)?;
+        write!(f, "{}={}: ", self.key, self.text)?;
+        match self.complaint {
+            Complaint::UnknownKey => f.write_str("no such setting; it has no effect"),
+            Complaint::NotFromHere => f.write_str("not taken from here; it has no effect"),
+            Complaint::Bad(what) => write!(f, "{what}; not used"),
+            Complaint::NotYet(what) => write!(f, "{what} is not supported yet; it has no effect"),
+        }
+    }
+}
+
+/// Every setting, typed. About 20 KiB: keep it in a static or in a box.
+pub struct Config {
+    /// `shelf=`; `None` derives it from the first port's address.
+    pub shelf: Setting<Option<u16>>,
+    /// `export=`: which disks are visible.
+    pub export: Setting<Selection>,
+    /// `rw=`: which disks may be written.
+    pub rw: Setting<Selection>,
+    /// `slot.N=`, in order of writing.
+    pub pins: List<Setting<Pin>, PINS_MAX>,
+    /// `ram.N=`: slot and bytes.
+    pub rams: List<Setting<(u8, u64)>, RAMS_MAX>,
+    /// `mask.N=` and `mask.all=`.
+    pub masks: List<Setting<Mask>, MASKS_MAX>,
+    /// `cache=`: when a write is acknowledged.
+    pub cache: Setting<Cache>,
+    /// `cache.N=`.
+    pub slot_cache: List<Setting<(u8, Cache)>, PER_SLOT_MAX>,
+    /// `errors=`: how failures are answered.
+    pub errors: Setting<Errors>,
+    /// `errors.N=`.
+    pub slot_errors: List<Setting<(u8, Errors)>, PER_SLOT_MAX>,
+    /// `net.data=` as written; empty for all ports. Not used yet.
+    pub net_data: Setting<Text<64>>,
+    /// `net.mgmt=` as written; empty for the first with a link. Not used yet.
+    pub net_mgmt: Setting<Text<64>>,
+    /// `mtu=`: the most that is used of what a port can; `None` for all.
+    pub mtu: Setting<Option<u16>>,
+    /// `vlan=`. Not used yet: every tag is answered.
+    pub vlan: Setting<Option<u16>>,
+    /// `buffers=`: the window that is advertised; `None` sizes it from the frames.
+    pub buffers: Setting<Option<u16>>,
+    /// `ip=` as written. Not used yet.
+    pub ip: Setting<Text<64>>,
+    /// `hostname=`; empty if nobody said one.
+    pub hostname: Setting<Text<64>>,
+    /// `syslog=` as written. Not used yet.
+    pub syslog: Setting<Text<64>>,
+    /// `ntp=` as written. Not used yet.
+    pub ntp: Setting<Text<64>>,
+    /// `http=`: the port; `None` is off. Not used yet.
+    pub http: Setting<Option<u16>>,
+    /// `token=`. Not used yet.
+    pub token: Setting<Text<64>>,
+    /// `log=`.
+    pub log: Setting<LogLevel>,
+    /// `console=`: device and speed as written.
+    pub console: Setting<Text<32>>,
+    /// `panic=`: seconds from a panic to the restart; `None` halts.
+    pub panic: Setting<Option<u32>>,
+    /// `cpus=`: cores used; `None` for all. Not used yet: one core serves.
+    pub cpus: Setting<Option<u16>>,
+    /// `poll=`: microseconds to spin before sleeping; `None` is adaptive.
+    pub poll: Setting<Option<u32>>,
+    /// An address found no room: no list counts as empty any more.
+    masks_full: bool,
+    problems: List<Problem, PROBLEMS_MAX>,
+    problems_more: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Config {
+    /// What holds when nobody says anything.
+    pub const fn new() -> Self {
+        const PIN: Pin = Pin {
+            slot: 0,
+            disk: Selector::Unreadable,
+            read_only: true,
+            offset: 0,
+            length: None,
+        };
+        const MASK: Mask = Mask {
+            slot: None,
+            mac: NOBODY,
+        };
+        const PROBLEM: Problem = Problem {
+            key: Text::EMPTY,
+            text: Text::EMPTY,
+            source: Source::Default,
+            at: 0,
+            complaint: Complaint::UnknownKey,
+        };
+        Self {
+            shelf: Setting::default(None),
+            export: Setting::default(Selection::All),
+            rw: Setting::default(Selection::None),
+            pins: List::new(Setting::default(PIN)),
+            rams: List::new(Setting::default((0, 0))),
+            masks: List::new(Setting::default(MASK)),
+            cache: Setting::default(Cache::WriteThrough),
+            slot_cache: List::new(Setting::default((0, Cache::WriteThrough))),
+            errors: Setting::default(Errors::Ata),
+            slot_errors: List::new(Setting::default((0, Errors::Ata))),
+            net_data: Setting::default(Text::EMPTY),
+            net_mgmt: Setting::default(Text::EMPTY),
+            mtu: Setting::default(None),
+            vlan: Setting::default(None),
+            buffers: Setting::default(None),
+            ip: Setting::default(Text::EMPTY),
+            hostname: Setting::default(Text::EMPTY),
+            syslog: Setting::default(Text::EMPTY),
+            ntp: Setting::default(Text::EMPTY),
+            http: Setting::default(None),
+            token: Setting::default(Text::EMPTY),
+            log: Setting::default(LogLevel::Info),
+            console: Setting::default(Text::EMPTY),
+            panic: Setting::default(Some(10)),
+            cpus: Setting::default(None),
+            poll: Setting::default(None),
+            masks_full: false,
+            problems: List::new(PROBLEM),
+            problems_more: 0,
+        }
+    }
+
+    /// Reads all settings of one channel. The command line is words with a prefix,
+    /// every other channel is lines.
+    pub fn parse(&mut self, source: Source, text: &[u8]) {
+        for entry in entries(source.form(), text) {
+            let set = match entry.value {
+                Ok(value) => self.set(source, entry.key, value),
+                Err(what) => Err(Complaint::Bad(what)),
+            };
+            if let Err(complaint) = set {
+                // A token is a secret: the console is not the place for it.
+                let text = match (entry.key, entry.value) {
+                    ("token", _) => Text::new("(hidden)"),
+                    (_, value) => Text::new(value.unwrap_or("")),
+                };
+                let problem = Problem {
+                    key: Text::new(entry.key),
+                    text,
+                    source,
+                    at: entry.at,
+                    complaint,
+                };
+                if !self.problems.push(problem) {
+                    self.problems_more = self.problems_more.saturating_add(1);
+                }
+            }
+        }
+    }
+
+    /// What could not be used as written, in order.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// Problems beyond the [`PROBLEMS_MAX`] that are kept.
+    pub fn problems_more(&self) -> u32 {
+        self.problems_more
+    }
+
+    /// RAM disks to make: slot and bytes, a multiple of 4,096.
+    pub fn rams(&self) -> impl Iterator<Item = (u8, u64)> {
+        self.rams.iter().map(|ram| ram.value)
+    }
+
+    /// When writes to `slot` are acknowledged.
+    pub fn cache_of(&self, slot: u8) -> Cache {
+        of_slot(&self.slot_cache, slot).unwrap_or(self.cache.value)
+    }
+
+    /// How failures on `slot` are answered.
+    pub fn errors_of(&self, slot: u8) -> Errors {
+        of_slot(&self.slot_errors, slot).unwrap_or(self.errors.value)
+    }
+
+    /// Who may talk to `slot`: its own list if it has one, else the one for all.
+    /// No entry is everyone.
+    pub fn masks_of(&self, slot: u8) -> impl Iterator<Item = Mac> {
+        let nobody = self.masks_full.then_some(NOBODY);
+        let own = self.masks.iter().any(|mask| mask.value.slot == Some(slot));
+        let wanted = own.then_some(slot);
+        self.masks
+            .iter()
+            .filter(move |mask| mask.value.slot == wanted)
+            .map(|mask| mask.value.mac)
+            .chain(nobody)
+    }
+
+    fn set(&mut self, source: Source, key: &str, value: &str) -> Result<(), Complaint> {
+        // A server that anybody on the segment may play sets nothing that decides
+        // who reads or writes which disk.
+        if source == Source::Dhcp && !matches!(key, "hostname" | "syslog" | "ntp") {
+            return Err(Complaint::NotFromHere);
+        }
+        match key {
+            "shelf" => put(&mut self.shelf, source, value::shelf(value).map(Some)),
+            "export" => put(&mut self.export, source, value::selection(value, "auto")),
+            "rw" => put(&mut self.rw, source, value::selection(value, "all")),
+            "cache" => put(&mut self.cache, source, cache(value)),
+            "errors" => put(&mut self.errors, source, errors(value)),
+            "mask.all" => self.set_masks(source, None, value),
+            "net.data" => {
+                put(&mut self.net_data, source, any_unless(value, "all"))?;
+                not_yet("a choice of ports", value == "all")
+            }
+            "net.mgmt" => {
+                put(&mut self.net_mgmt, source, any_unless(value, "first"))?;
+                not_yet("a management port", value == "first")
+            }
+            "mtu" => put(&mut self.mtu, source, mtu(value)),
+            "vlan" => {
+                const WHAT: &str = "a VLAN is a number from 1 to 4094";
+                let vlan = value::number(value, 4094, WHAT)?;
+                let vlan = if vlan == 0 {
+                    Err(Complaint::Bad(WHAT))
+                } else {
+                    Ok(Some(vlan as u16))
+                };
+                put(&mut self.vlan, source, vlan)?;
+                not_yet("binding to a VLAN", false)
+            }
+            "buffers" => put(&mut self.buffers, source, buffers(value)),
+            "ip" => {
+                put(&mut self.ip, source, value::text(value))?;
+                not_yet("the management network", matches!(value, "off" | "none"))
+            }
+            "hostname" => put(&mut self.hostname, source, value::text(value)),
+            "syslog" => {
+                put(&mut self.syslog, source, value::text(value))?;
+                not_yet("a log server", false)
+            }
+            "ntp" => {
+                put(&mut self.ntp, source, value::text(value))?;
+                not_yet("a time server", false)
+            }
+            "http" => {
+                put(&mut self.http, source, http(value))?;
+                not_yet("the status page", value == "off")
+            }
+            "token" => {
+                put(&mut self.token, source, value::text(value))?;
+                not_yet("the API", false)
+            }
+            "log" => put(&mut self.log, source, log_level(value)),
+            "console" => put(&mut self.console, source, value::text(value)),
+            "panic" => put(&mut self.panic, source, panic(value)),
+            "cpus" => {
+                put(&mut self.cpus, source, cpus(value))?;
+                not_yet("more than one core", matches!(value, "1"))
+            }
+            "poll" => put(&mut self.poll, source, poll(value)),
+            _ => self.set_of_slot(source, key, value),
+        }
+    }
+
+    fn set_of_slot(&mut self, source: Source, key: &str, value: &str) -> Result<(), Complaint> {
+        let (base, slot) = key.split_once('.').ok_or(Complaint::UnknownKey)?;
+        if !matches!(base, "slot" | "ram" | "mask" | "cache" | "errors") {
+            return Err(Complaint::UnknownKey);
+        }
+        let slot = value::slot(slot)?;
+        match base {
+            "slot" => self.set_pin(source, slot, value),
+            "ram" => {
+                let ram = (slot, value::ram_bytes(value)?);
+                self.rams.retain(|ram| ram.value.0 != slot);
+                add(
+                    &mut self.rams,
+                    source,
+                    ram,
+                    "there are 16 RAM disks already",
+                )
+            }
+            "mask" => self.set_masks(source, Some(slot), value),
+            "cache" => {
+                let cache = (slot, cache(value)?);
+                self.slot_cache.retain(|cache| cache.value.0 != slot);
+                add(&mut self.slot_cache, source, cache, FULL)
+            }
+            _ => {
+                let errors = (slot, errors(value)?);
+                self.slot_errors.retain(|errors| errors.value.0 != slot);
+                add(&mut self.slot_errors, source, errors, FULL)
+            }
+        }
+    }
+
+    fn set_pin(&mut self, source: Source, slot: u8, value: &str) -> Result<(), Complaint> {
+        let read = value::pin(slot, value);
+        let pin = read.unwrap_or(Pin {
+            slot,
+            disk: Selector::Unreadable,
+            read_only: true,
+            offset: 0,
+            length: None,
+        });
+        self.pins.retain(|other| other.value.slot != slot);
+        add(&mut self.pins, source, pin, FULL)?;
+        match read?.disk {
+            Selector::Wwn(_) => not_yet("telling disks by world wide name", false),
+            Selector::Part(_) => not_yet("exporting a partition by name", false),
+            _ => Ok(()),
+        }
+    }
+
+    /// Replaces the list of `slot`. An empty value is everyone; a list with an
+    /// entry that is no address still admits the others, and never everyone.
+    fn set_masks(
+        &mut self,
+        source: Source,
+        slot: Option<u8>,
+        value: &str,
+    ) -> Result<(), Complaint> {
+        self.masks.retain(|mask| mask.value.slot != slot);
+        let mut first_wrong = Ok(());
+        for part in value.split(',').filter(|_| !value.is_empty()) {
+            let mac = value::mac(part.trim());
+            let mask = Mask {
+                slot,
+                mac: mac.unwrap_or(NOBODY),
+            };
+            let added = add(
+                &mut self.masks,
+                source,
+                mask,
+                "there are 128 addresses already",
+            );
+            self.masks_full |= added.is_err();
+            first_wrong = first_wrong.and(mac.map(|_| ())).and(added);
+        }
+        first_wrong
+    }
+}
+
+const FULL: &str = "64 slots have settings of their own already";
+
+fn put<T>(
+    setting: &mut Setting<T>,
+    source: Source,
+    value: Result<T, Complaint>,
+) -> Result<(), Complaint> {
+    *setting = Setting {
+        value: value?,
+        source,
+    };
+    Ok(())
+}
+
+fn add<T: Copy, const N: usize>(
+    list: &mut List<Setting<T>, N>,
+    source: Source,
+    value: T,
+    full: &'static str,
+) -> Result<(), Complaint> {
+    if list.push(Setting { value, source }) {
+        Ok(())
+    } else {
+        Err(Complaint::Bad(full))
+    }
+}
+
+fn of_slot<T: Copy, const N: usize>(list: &List<Setting<(u8, T)>, N>, slot: u8) -> Option<T> {
+    let found = list.iter().find(|setting| setting.value.0 == slot);
+    found.map(|setting| setting.value.1)
+}
+
+/// An honest word about a setting that changes nothing, unless it asks for what
+/// is so anyway.
+fn not_yet(what: &'static str, is_so_anyway: bool) -> Result<(), Complaint> {
+    if is_so_anyway {
+        Ok(())
+    } else {
+        Err(Complaint::NotYet(what))
+    }
+}
+
+fn any_unless<const N: usize>(value: &str, default: &str) -> Result<Text<N>, Complaint> {
+    if value == default {
+        Ok(Text::EMPTY)
+    } else {
+        value::text(value)
+    }
+}
+
+fn cache(value: &str) -> Result<Cache, Complaint> {
+    match value {
+        "writethrough" => Ok(Cache::WriteThrough),
+        "writeback" => Ok(Cache::WriteBack),
+        _ => Err(Complaint::Bad("a cache is writethrough or writeback")),
+    }
+}
+
+fn errors(value: &str) -> Result<Errors, Complaint> {
+    match value {
+        "ata" => Ok(Errors::Ata),
+        "silent" => Ok(Errors::Silent),
+        _ => Err(Complaint::Bad("errors are ata or silent")),
+    }
+}
+
+fn mtu(value: &str) -> Result<Option<u16>, Complaint> {
+    const WHAT: &str = "an MTU is auto or a number from 576 to 9216";
+    if value == "auto" {
+        return Ok(None);
+    }
+    match value::number(value, 9216, WHAT)? {
+        0..576 => Err(Complaint::Bad(WHAT)),
+        mtu => Ok(Some(mtu as u16)),
+    }
+}
+
+fn buffers(value: &str) -> Result<Option<u16>, Complaint> {
+    // aoe-protocol: with 0 or 1 the Linux driver makes a disk it can never send to.
+    const WHAT: &str = "buffers are a number from 2 to 1024; Linux stands still with fewer";
+    match value::number(value, 1024, WHAT)? {
+        0 | 1 => Err(Complaint::Bad(WHAT)),
+        buffers => Ok(Some(buffers as u16)),
+    }
+}
+
+fn http(value: &str) -> Result<Option<u16>, Complaint> {
+    const WHAT: &str = "http is off or a port from 1 to 65535";
+    match value {
+        "off" => Ok(None),
+        _ => match value::number(value, 65535, WHAT)? {
+            0 => Err(Complaint::Bad(WHAT)),
+            port => Ok(Some(port as u16)),
+        },
+    }
+}
+
+fn log_level(value: &str) -> Result<LogLevel, Complaint> {
+    match value {
+        "off" => Ok(LogLevel::Off),
+        "error" => Ok(LogLevel::Error),
+        "warn" => Ok(LogLevel::Warn),
+        "info" => Ok(LogLevel::Info),
+        "debug" => Ok(LogLevel::Debug),
+        "trace" => Ok(LogLevel::Trace),
+        _ => Err(Complaint::Bad(
+            "a log level is off, error, warn, info, debug or trace",
+        )),
+    }
+}
+
+/// As in Linux: positive waits, 0 halts for good, negative restarts at once.
+fn panic(value: &str) -> Result<Option<u32>, Complaint> {
+    const WHAT: &str = "panic is a number of seconds, 0 to halt, or -1 to restart at once";
+    match value.strip_prefix('-') {
+        Some(seconds) => value::number(seconds, 86_400, WHAT).map(|_| Some(0)),
+        None => match value::number(value, 86_400, WHAT)? {
+            0 => Ok(None),
+            seconds => Ok(Some(seconds as u32)),
+        },
+    }
+}
+
+fn cpus(value: &str) -> Result<Option<u16>, Complaint> {
+    const WHAT: &str = "cpus is all or a number from 1 to 1024";
+    match value {
+        "all" => Ok(None),
+        _ => match value::number(value, 1024, WHAT)? {
+            0 => Err(Complaint::Bad(WHAT)),
+            cpus => Ok(Some(cpus as u16)),
+        },
+    }
+}
+
+fn poll(value: &str) -> Result<Option<u32>, Complaint> {
+    match value {
+        "adaptive" => Ok(None),
+        _ => value::number(
+            value,
+            1_000_000,
+            "poll is adaptive or microseconds up to 1000000",
+        )
+        .map(|us| Some(us as u32)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

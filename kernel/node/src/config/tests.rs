@@ -1,0 +1,210 @@
+//! One test a promise: precedence, places, and that nothing written stops us.
+
+use super::*;
+use alloc::boxed::Box;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+fn config(texts: &[(Source, &str)]) -> Box<Config> {
+    let mut config = Box::new(Config::new());
+    for (source, text) in texts {
+        config.parse(*source, text.as_bytes());
+    }
+    config
+}
+
+fn command_line(text: &str) -> Box<Config> {
+    config(&[(Source::CommandLine, text)])
+}
+
+fn problems(config: &Config) -> Vec<String> {
+    config.problems().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn every_key_is_read_and_only_unbuilt_features_are_reported() {
+    let config = command_line(
+        "ublade.shelf=7 ublade.export=auto ublade.rw=0,WD-1 ublade.slot.3=serial:WD-1,ro \
+         ublade.ram.9=64M ublade.mask.3=52:54:00:00:00:01 ublade.mask.all=52:54:00:00:00:02 \
+         ublade.cache=writeback ublade.cache.3=writethrough ublade.errors.3=silent \
+         ublade.net.data=all ublade.mtu=1500 ublade.buffers=64 hostname=cellar ublade.http=off \
+         ublade.log=debug console=ttyS0,115200 panic=0 ublade.cpus=1 ublade.poll=50",
+    );
+    assert_eq!(problems(&config), [""; 0]);
+    assert_eq!(config.shelf.value, Some(7));
+    assert_eq!(config.shelf.source, Source::CommandLine);
+    assert_eq!(config.pins[0].value.slot, 3);
+    assert_eq!(config.rams().collect::<Vec<_>>(), [(9, 64 << 20)]);
+    assert_eq!(config.cache_of(0), Cache::WriteBack);
+    assert_eq!(config.cache_of(3), Cache::WriteThrough);
+    assert_eq!(config.errors_of(3), Errors::Silent);
+    assert_eq!(
+        config.masks_of(3).collect::<Vec<_>>(),
+        [Mac([0x52, 0x54, 0, 0, 0, 1])]
+    );
+    assert_eq!(
+        config.masks_of(4).collect::<Vec<_>>(),
+        [Mac([0x52, 0x54, 0, 0, 0, 2])]
+    );
+    assert_eq!(config.mtu.value, Some(1500));
+    assert_eq!(config.hostname.value.as_str(), "cellar");
+    assert_eq!(config.panic.value, None);
+    assert_eq!(config.poll.value, Some(50));
+
+    let config = command_line(
+        "ip=dhcp ublade.net.data=0 ublade.net.mgmt=1 ublade.vlan=5 ublade.syslog=a ublade.ntp=b \
+         ublade.http=80 ublade.token=c ublade.cpus=2 ublade.slot.0=wwn:1 ublade.slot.1=part:root",
+    );
+    assert_eq!(config.problems().len(), 11);
+    assert!(
+        config
+            .problems()
+            .iter()
+            .all(|problem| matches!(problem.complaint, Complaint::NotYet(_)))
+    );
+}
+
+#[test]
+fn the_last_word_wins_and_is_remembered_with_its_source() {
+    let config = config(&[
+        (Source::File, "shelf=1\nrw=all\nmtu=1500"),
+        (Source::CommandLine, "ublade.shelf=2 ublade.shelf=3"),
+    ]);
+    assert_eq!(config.shelf.value, Some(3));
+    assert_eq!(config.shelf.source, Source::CommandLine);
+    assert_eq!(config.mtu.source, Source::File);
+    assert_eq!(config.cache.source, Source::Default);
+}
+
+#[test]
+fn a_bad_value_is_named_with_key_text_and_place_and_the_one_before_it_stays() {
+    let config = config(&[
+        (Source::File, "\nshelf=1\n"),
+        (Source::CommandLine, "quiet ublade.shelf=4095"),
+    ]);
+    assert_eq!(config.shelf.value, Some(1));
+    assert_eq!(
+        problems(&config),
+        [
+            "command line, byte 7: shelf=4095: a shelf is a number from 0 to 65534, but not 4095, which Linux refuses; not used"
+        ]
+    );
+    let config = self::config(&[(Source::File, "# x\n\nbuffers=1")]);
+    assert_eq!(
+        problems(&config),
+        [
+            "ublade.conf, line 3: buffers=1: buffers are a number from 2 to 1024; Linux stands still with fewer; not used"
+        ]
+    );
+}
+
+#[test]
+fn an_unknown_key_is_named() {
+    for line in [
+        "ublade.shelv=1",
+        "ublade.slut.3=x",
+        "ublade.=x",
+        "ublade.rw.1=all",
+        "ublade.slot=1",
+    ] {
+        let config = command_line(line);
+        assert_eq!(
+            config.problems()[0].complaint,
+            Complaint::UnknownKey,
+            "{line}"
+        );
+    }
+    assert!(command_line("ublade.slot.255=serial:A").problems().len() == 1);
+}
+
+#[test]
+fn a_secret_is_not_shown() {
+    let config = command_line("ublade.token=hunter2");
+    assert!(!problems(&config)[0].contains("hunter2"));
+}
+
+#[test]
+fn a_dhcp_server_sets_no_safety_key() {
+    let config = config(&[(Source::Dhcp, "rw=all\nmask.all=\nhostname=cellar\nshelf=3")]);
+    assert_eq!(config.hostname.value.as_str(), "cellar");
+    assert!(matches!(config.rw.value, Selection::None));
+    assert_eq!(config.shelf.value, None);
+    assert_eq!(config.problems().len(), 3);
+}
+
+#[test]
+fn a_list_of_who_may_talk_never_opens_by_a_mistake() {
+    let config = command_line("ublade.mask.1=nonsense ublade.mask.2=nonsense,52:54:00:00:00:01");
+    assert_eq!(config.masks_of(1).collect::<Vec<_>>(), [NOBODY]);
+    assert!(
+        config
+            .masks_of(2)
+            .any(|mac| mac == Mac([0x52, 0x54, 0, 0, 0, 1]))
+    );
+    assert_eq!(config.problems().len(), 2);
+    assert_eq!(config.masks_of(3).count(), 0);
+
+    let many = "52:54:00:00:00:01,".repeat(MASKS_MAX) + "52:54:00:00:00:02";
+    let config = self::config(&[(
+        Source::File,
+        &alloc::format!("mask.1={many}\nmask.2=52:54:00:00:00:02"),
+    )]);
+    assert_eq!(config.masks_of(2).collect::<Vec<_>>(), [NOBODY]);
+}
+
+#[test]
+fn an_empty_list_takes_an_earlier_one_back() {
+    let config = config(&[
+        (Source::File, "mask.1=52:54:00:00:00:01"),
+        (Source::CommandLine, "ublade.mask.1="),
+    ]);
+    assert_eq!(config.masks_of(1).count(), 0);
+    assert_eq!(config.problems().len(), 0);
+}
+
+#[test]
+fn a_pin_that_cannot_be_read_keeps_its_slot() {
+    let config = command_line("ublade.slot.3=serial:A,r0");
+    assert_eq!(config.pins[0].value.disk, Selector::Unreadable);
+    assert_eq!(config.problems().len(), 1);
+}
+
+#[test]
+fn a_later_pin_or_ram_disk_replaces_the_one_of_the_same_slot() {
+    let config = command_line(
+        "ublade.slot.3=serial:A ublade.slot.3=serial:B ublade.ram.1=4K ublade.ram.1=8K",
+    );
+    assert_eq!(config.pins.len(), 1);
+    assert_eq!(config.pins[0].value.disk, Selector::Serial(Text::new("B")));
+    assert_eq!(config.rams().collect::<Vec<_>>(), [(1, 8192)]);
+}
+
+#[test]
+fn problems_beyond_the_list_are_counted() {
+    let text = "ublade.x=1 ".repeat(PROBLEMS_MAX + 5);
+    let config = command_line(&text);
+    assert_eq!(config.problems().len(), PROBLEMS_MAX);
+    assert_eq!(config.problems_more(), 5);
+}
+
+#[test]
+fn no_bytes_at_all_stop_the_parser() {
+    let alphabet = b"ublade.slot.3=serial:,ro offset\"#\n\0\xff=64M:rw mask";
+    let mut state = 0x9e37_79b9_u32;
+    let mut config = Box::new(Config::new());
+    for _ in 0..20_000 {
+        let text: Vec<u8> = (0..32)
+            .map(|_| {
+                // xorshift32: any sequence will do, as long as it is always the same.
+                state ^= state << 13;
+                state ^= state >> 17;
+                state ^= state << 5;
+                alphabet[state as usize % alphabet.len()]
+            })
+            .collect();
+        config.parse(Source::CommandLine, &text);
+        config.parse(Source::File, &text);
+        let line = [b"ublade.slot.", &text[..]].concat();
+        config.parse(Source::CommandLine, &line);
+    }
+}

@@ -1,0 +1,162 @@
+//! Everything worth counting, in one list.
+//!
+//! A variant is a counter. What happens for every frame is only counted; what
+//! happens now and then is also written into a ring with the time and whom it was
+//! about, so that the last thousand things before a question are still there when
+//! it is asked. Both cost a few instructions and are always on.
+//!
+//! Why the protocol dropped or refused a frame is its own list ([`aoe::Drop`],
+//! [`aoe::Refusal`]); their counters lie behind ours in the same array.
+
+use alloc::boxed::Box;
+use alloc::vec;
+use io::Instant;
+
+/// What the node itself counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A frame was received.
+    Received,
+    /// A frame was sent.
+    Sent,
+    /// A flush was begun.
+    Flush,
+    /// An announcement was sent.
+    Announced,
+    /// A disk ended an operation badly.
+    DiskError,
+    /// A write waits for an older one of the same sectors.
+    HeldBack,
+    /// A copy of an unanswered write was joined to it.
+    CopyMerged,
+    /// A write waited too long for others and was dropped unrun.
+    Expired,
+    /// A write may have lain in a ring too long and was dropped unrun.
+    TooOld,
+    /// A request was dropped because its disk holds its share of frames.
+    OverShare,
+    /// A query was dropped because too many wait.
+    QueriesFull,
+    /// An initiator changed config string, mask list or reservation.
+    Changed,
+    /// A port got a link.
+    LinkUp,
+    /// A port lost its link.
+    LinkDown,
+    /// A port's MTU changed.
+    MtuChanged,
+    /// A disk's size or habits changed.
+    DiskChanged,
+}
+
+/// How many there are.
+const EVENTS: usize = Event::DiskChanged as usize + 1;
+/// Counters of all three lists.
+const COUNTERS: usize = EVENTS + aoe::Drop::COUNT + aoe::Refusal::COUNT;
+/// Things of note that are remembered: a second of a node in serious trouble.
+pub const TRACE_MAX: usize = 1024;
+
+/// Something of note.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noted {
+    /// One of ours.
+    Event(Event),
+    /// The protocol dropped a frame.
+    Dropped(aoe::Drop),
+    /// The protocol refused a request.
+    Refused(aoe::Refusal),
+}
+
+impl Noted {
+    fn counter(self) -> usize {
+        match self {
+            Self::Event(event) => event as usize,
+            Self::Dropped(reason) => EVENTS + reason.index(),
+            Self::Refused(refusal) => EVENTS + aoe::Drop::COUNT + refusal.index(),
+        }
+    }
+}
+
+/// One entry of the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// When.
+    pub at: Instant,
+    /// What.
+    pub what: Noted,
+    /// Which export, port or disk, whichever `what` is about.
+    pub about: u32,
+}
+
+/// The counters and the ring.
+pub struct Events {
+    counts: [u64; COUNTERS],
+    trace: Box<[Trace]>,
+    traced: usize,
+}
+
+impl Events {
+    /// Nothing has happened.
+    pub(crate) fn new() -> Self {
+        let nothing = Trace {
+            at: Instant(0),
+            what: Noted::Event(Event::Received),
+            about: 0,
+        };
+        Self {
+            counts: [0; COUNTERS],
+            trace: vec![nothing; TRACE_MAX].into_boxed_slice(),
+            traced: 0,
+        }
+    }
+
+    /// Counts what happens all the time.
+    pub(crate) fn count(&mut self, what: Noted) {
+        self.counts[what.counter()] += 1;
+    }
+
+    /// Counts and remembers.
+    pub(crate) fn note(&mut self, at: Instant, what: Noted, about: u32) {
+        self.counts[what.counter()] += 1;
+        self.trace[self.traced % TRACE_MAX] = Trace { at, what, about };
+        self.traced = self.traced.wrapping_add(1);
+    }
+
+    /// How often something has happened.
+    pub fn count_of(&self, what: Noted) -> u64 {
+        self.counts[what.counter()]
+    }
+
+    /// The last things of note, oldest first.
+    pub fn trace(&self) -> impl Iterator<Item = &Trace> {
+        let first = self.traced.saturating_sub(TRACE_MAX);
+        (first..self.traced).map(|index| &self.trace[index % TRACE_MAX])
+    }
+}
+
+impl From<Event> for Noted {
+    fn from(event: Event) -> Self {
+        Self::Event(event)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ring_remembers_the_last_and_forgets_the_first() {
+        let mut events = Events::new();
+        assert_eq!(events.trace().count(), 0);
+        for about in 0..TRACE_MAX as u32 + 3 {
+            events.note(Instant(about.into()), Event::HeldBack.into(), about);
+        }
+        assert_eq!(events.trace().count(), TRACE_MAX);
+        assert_eq!(events.trace().next().map(|trace| trace.about), Some(3));
+        assert_eq!(
+            events.count_of(Event::HeldBack.into()),
+            TRACE_MAX as u64 + 3
+        );
+        assert_eq!(events.count_of(Event::Expired.into()), 0);
+    }
+}

@@ -1,0 +1,594 @@
+//! A card and a disk for tests: stricter than hardware, never kinder.
+//!
+//! The card shows the node nothing before a kick and loses what finds no posted
+//! frame. It fails the test if a frame leaves that is shorter than 60 bytes,
+//! longer than the MTU allows, not from its own address, or not one of its own.
+//!
+//! The disk runs nothing before a kick and ends operations in the order that the
+//! test chooses. With a volatile cache only what a flush covered survives
+//! [`FakeDisk::cut_power`], and a flush covers exactly what had been reported done
+//! when it was submitted: a write that ended earlier but was not yet polled is
+//! lost, as the contract allows. Operations may fail or hang. An operation outside
+//! the disk, or one that does not fit its frame, fails the test.
+
+use crate::config::{Config, Source};
+use crate::plan::Origin;
+use crate::{Attached, Node};
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+use io::{
+    DiscardLimits, Disk, Done, Frame, Geometry, Identity, Instant, Nic, Op, Outcome, Request,
+    SLOT_BYTES, Text, WIRE_BYTES, WriteCache, carve,
+};
+
+/// `count` frames that live as long as the test process.
+pub fn frames(count: usize) -> Vec<Frame> {
+    let memory = vec![0; (count + 1) * SLOT_BYTES].leak();
+    carve(memory).take(count).collect()
+}
+
+/// A small generator of numbers that look random: splitmix64.
+#[derive(Clone)]
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+}
+
+/// See the module's header.
+pub struct FakeNic {
+    pub index: u8,
+    pub mtu: u16,
+    pub link: bool,
+    /// Something for `tick` to report.
+    pub changed: bool,
+    /// Frames that were sent stay with the card.
+    pub hold_sent: bool,
+    /// Frames lost because nothing was posted.
+    pub missed: usize,
+    /// What left, oldest first.
+    pub left: VecDeque<Vec<u8>>,
+    name: String,
+    posting: Vec<Frame>,
+    posted: VecDeque<Frame>,
+    arrived: VecDeque<Frame>,
+    sending: Vec<Frame>,
+    sent: VecDeque<Frame>,
+}
+
+impl FakeNic {
+    pub fn new(index: u8) -> Self {
+        Self {
+            index,
+            mtu: 1500,
+            link: true,
+            changed: false,
+            hold_sent: false,
+            missed: 0,
+            left: VecDeque::new(),
+            name: format!("00:{:02x}.0 fake-net", index + 3),
+            posting: Vec::new(),
+            posted: VecDeque::new(),
+            arrived: VecDeque::new(),
+            sending: Vec::new(),
+            sent: VecDeque::new(),
+        }
+    }
+
+    /// A frame comes in from the wire.
+    pub fn deliver(&mut self, bytes: &[u8]) {
+        match self.posted.pop_front() {
+            None => self.missed += 1,
+            Some(mut frame) => {
+                // What a card leaves behind the frame is anything but zeros.
+                let buffer = frame.buffer_mut();
+                buffer[bytes.len()..].fill(0xa5);
+                buffer[..bytes.len()].copy_from_slice(bytes);
+                frame.set_len(bytes.len());
+                self.arrived.push_back(frame);
+            }
+        }
+    }
+
+    /// Frames that the card holds.
+    pub fn frames(&self) -> usize {
+        self.posting.len()
+            + self.posted.len()
+            + self.arrived.len()
+            + self.sending.len()
+            + self.sent.len()
+    }
+
+    /// Frames it could receive into.
+    pub fn room(&self) -> usize {
+        self.posted.len() + self.posting.len()
+    }
+}
+
+impl Nic for FakeNic {
+    fn mac(&self) -> [u8; 6] {
+        [2, 0, 0, 0, 1, self.index]
+    }
+
+    fn mtu(&self) -> u16 {
+        self.mtu
+    }
+
+    fn link_up(&self) -> bool {
+        self.link
+    }
+
+    fn ring_frames(&self) -> usize {
+        256
+    }
+
+    fn post(&mut self, frame: Frame) {
+        assert_eq!(frame.home(), self.index, "a frame receives at home");
+        self.posting.push(frame);
+    }
+
+    fn poll_rx(&mut self) -> Option<Frame> {
+        self.arrived.pop_front()
+    }
+
+    fn send(&mut self, frame: Frame) {
+        let wire = frame.wire();
+        assert_eq!(
+            frame.home(),
+            self.index,
+            "an answer leaves where it came in"
+        );
+        assert!(wire.len() >= 60, "an answer is padded to 60 bytes");
+        assert!(
+            wire.len() <= usize::from(self.mtu) + 14,
+            "an answer fits the MTU"
+        );
+        assert_eq!(wire[6..12], self.mac(), "an answer has our address");
+        self.sending.push(frame);
+    }
+
+    fn poll_sent(&mut self) -> Option<Frame> {
+        if self.hold_sent {
+            return None;
+        }
+        self.sent.pop_front()
+    }
+
+    fn kick(&mut self) {
+        self.posted.extend(self.posting.drain(..));
+        for frame in self.sending.drain(..) {
+            self.left.push_back(frame.wire().to_vec());
+            self.sent.push_back(frame);
+        }
+    }
+
+    fn tick(&mut self, _: Instant) -> bool {
+        core::mem::take(&mut self.changed)
+    }
+
+    fn arm(&mut self) -> bool {
+        !self.arrived.is_empty()
+    }
+
+    fn disarm(&mut self) {}
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// When operations end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// With the kick, in order.
+    AtOnce,
+    /// When the test says.
+    Manual,
+}
+
+/// A write in the volatile cache.
+struct Cached {
+    lba: u64,
+    data: Vec<u8>,
+    reported: bool,
+    id: u64,
+}
+
+/// See the module's header.
+pub struct FakeDisk {
+    pub geometry: Geometry,
+    pub identity: Identity,
+    pub pace: Pace,
+    /// Something for `tick` to report.
+    pub changed: bool,
+    /// What the disk has been asked, by operation.
+    pub asked: BTreeMap<&'static str, usize>,
+    name: String,
+    medium: Vec<u8>,
+    cache: Vec<Cached>,
+    ids: u64,
+    submitted: VecDeque<Operation>,
+    under_way: Vec<Operation>,
+    done: VecDeque<(Done, u64)>,
+}
+
+struct Operation {
+    request: Request,
+    frame: Frame,
+    /// For a flush: the writes it covers.
+    covers: Vec<u64>,
+}
+
+impl FakeDisk {
+    pub fn new(index: usize, sectors: u64) -> Self {
+        Self {
+            geometry: Geometry {
+                sectors,
+                physical_exponent: 0,
+                alignment_offset: 0,
+                read_only: false,
+                write_cache: WriteCache::Volatile,
+                discard: Some(DiscardLimits { sectors_max: 2048 }),
+            },
+            identity: Identity {
+                serial: Text::new(&format!("S{index}")),
+                ..Identity::default()
+            },
+            pace: Pace::AtOnce,
+            changed: false,
+            asked: BTreeMap::new(),
+            name: format!("00:{:02x}.0 fake-blk", index + 16),
+            medium: vec![0; sectors as usize * 512],
+            cache: Vec::new(),
+            ids: 0,
+            submitted: VecDeque::new(),
+            under_way: Vec::new(),
+            done: VecDeque::new(),
+        }
+    }
+
+    /// Frames that the disk holds.
+    pub fn frames(&self) -> usize {
+        self.submitted.len() + self.under_way.len() + self.done.len()
+    }
+
+    /// Operations that the test may end.
+    pub fn under_way(&self) -> usize {
+        self.under_way.len()
+    }
+
+    /// What the operation is.
+    pub fn operation(&self, index: usize) -> Request {
+        self.under_way[index].request
+    }
+
+    /// How often the disk was asked for an operation.
+    pub fn count(&self, op: &str) -> usize {
+        self.asked.get(op).copied().unwrap_or(0)
+    }
+
+    /// Ends an operation.
+    pub fn end(&mut self, index: usize, outcome: Outcome) {
+        let Operation {
+            request,
+            mut frame,
+            covers,
+        } = self.under_way.remove(index);
+        let mut id = 0;
+        if outcome == Outcome::Done {
+            let bytes = request.sectors as usize * 512;
+            let at = usize::from(request.data);
+            match request.op {
+                Op::Read => {
+                    let data = self.content(request.lba, request.sectors);
+                    frame.buffer_mut()[at..at + bytes].copy_from_slice(&data);
+                }
+                Op::Write => {
+                    let data = frame.buffer_mut()[at..at + bytes].to_vec();
+                    id = self.keep(request.lba, data);
+                }
+                Op::Discard => id = self.keep(request.lba, vec![0; bytes]),
+                Op::Flush => self.make_durable(&covers),
+            }
+        }
+        let done = Done {
+            request,
+            outcome,
+            frame,
+        };
+        self.done.push_back((done, id));
+    }
+
+    /// Ends everything that is under way, in order, well.
+    pub fn end_all(&mut self) {
+        while !self.under_way.is_empty() {
+            self.end(0, Outcome::Done);
+        }
+    }
+
+    /// What a reader would see.
+    pub fn content(&self, lba: u64, sectors: u32) -> Vec<u8> {
+        let (from, bytes) = (lba as usize * 512, sectors as usize * 512);
+        let mut content = self.medium[from..from + bytes].to_vec();
+        for write in &self.cache {
+            for (index, sector) in write.data.chunks(512).enumerate() {
+                let at = write.lba + index as u64;
+                if (lba..lba + u64::from(sectors)).contains(&at) {
+                    let start = (at - lba) as usize * 512;
+                    content[start..start + 512].copy_from_slice(sector);
+                }
+            }
+        }
+        content
+    }
+
+    /// What would be left after a power cut.
+    pub fn durable(&self, lba: u64, sectors: u32) -> &[u8] {
+        &self.medium[lba as usize * 512..][..sectors as usize * 512]
+    }
+
+    /// Grows or shrinks the disk; `tick` reports it.
+    pub fn resize(&mut self, sectors: u64) {
+        self.medium.resize(sectors as usize * 512, 0);
+        self.geometry.sectors = sectors;
+        self.changed = true;
+    }
+
+    fn keep(&mut self, lba: u64, data: Vec<u8>) -> u64 {
+        self.ids += 1;
+        let id = self.ids;
+        self.cache.push(Cached {
+            lba,
+            data,
+            reported: false,
+            id,
+        });
+        if self.geometry.write_cache == WriteCache::None {
+            self.make_durable(&[id]);
+        }
+        id
+    }
+
+    fn make_durable(&mut self, ids: &[u64]) {
+        let (durable, cached) = core::mem::take(&mut self.cache)
+            .into_iter()
+            .partition(|write| ids.contains(&write.id));
+        self.cache = cached;
+        for write in Vec::<Cached>::into_iter(durable) {
+            let from = write.lba as usize * 512;
+            self.medium[from..from + write.data.len()].copy_from_slice(&write.data);
+        }
+    }
+}
+
+impl Disk for FakeDisk {
+    fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn submit(&mut self, request: Request, frame: Frame) {
+        let end = request.lba + u64::from(request.sectors);
+        assert!(end <= self.geometry.sectors, "nothing outside is touched");
+        let has_data = matches!(request.op, Op::Read | Op::Write);
+        let bytes = usize::from(request.data) + request.sectors as usize * 512;
+        assert!(!has_data || bytes <= WIRE_BYTES, "data fits its frame");
+        assert!(!has_data || request.data >= 36, "headers are not data");
+        assert_eq!(request.op == Op::Flush, request.sectors == 0);
+        let limit = self.geometry.discard.map_or(0, |limits| limits.sectors_max);
+        assert!(request.op != Op::Discard || request.sectors <= limit);
+        let name = match request.op {
+            Op::Read => "read",
+            Op::Write => "write",
+            Op::Flush => "flush",
+            Op::Discard => "discard",
+        };
+        *self.asked.entry(name).or_default() += 1;
+        let reported = self.cache.iter().filter(|write| write.reported);
+        let covers = reported.map(|write| write.id).collect();
+        self.submitted.push_back(Operation {
+            request,
+            frame,
+            covers,
+        });
+    }
+
+    fn poll_done(&mut self) -> Option<Done> {
+        let (done, id) = self.done.pop_front()?;
+        for write in self.cache.iter_mut().filter(|write| write.id == id) {
+            write.reported = true;
+        }
+        Some(done)
+    }
+
+    fn lent(&self, ticket: u32) -> Option<&Frame> {
+        let operations = self.submitted.iter().chain(&self.under_way);
+        operations
+            .filter(|operation| operation.request.ticket == ticket)
+            .map(|operation| &operation.frame)
+            .next()
+    }
+
+    fn kick(&mut self) {
+        self.under_way.extend(self.submitted.drain(..));
+        if self.pace == Pace::AtOnce {
+            self.end_all();
+        }
+    }
+
+    fn tick(&mut self, _: Instant) -> bool {
+        core::mem::take(&mut self.changed)
+    }
+
+    fn arm(&mut self) -> bool {
+        !self.done.is_empty()
+    }
+
+    fn disarm(&mut self) {}
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// A node with fakes around it, and a clock.
+pub struct World {
+    pub node: Node<FakeNic, FakeDisk>,
+    pub now: Instant,
+    frames: usize,
+}
+
+/// What a [`World`] is made of.
+pub struct Builder {
+    settings: String,
+    nics: Vec<FakeNic>,
+    disks: Vec<FakeDisk>,
+    frames_per_port: usize,
+}
+
+impl Builder {
+    pub fn ports(mut self, count: u8) -> Self {
+        self.nics = (0..count).map(FakeNic::new).collect();
+        self
+    }
+
+    pub fn disks(mut self, count: usize) -> Self {
+        self.disks = (0..count).map(|index| FakeDisk::new(index, 4096)).collect();
+        self
+    }
+
+    pub fn frames(mut self, per_port: usize) -> Self {
+        self.frames_per_port = per_port;
+        self
+    }
+
+    pub fn each_nic(mut self, change: impl Fn(&mut FakeNic)) -> Self {
+        self.nics.iter_mut().for_each(change);
+        self
+    }
+
+    pub fn each_disk(mut self, change: impl Fn(&mut FakeDisk)) -> Self {
+        self.disks.iter_mut().for_each(change);
+        self
+    }
+
+    pub fn start(self) -> World {
+        let mut config = Box::new(Config::new());
+        config.parse(Source::File, self.settings.as_bytes());
+        let now = Instant(1_000_000);
+        let count = self.frames_per_port * self.nics.len();
+        let attach = |disk| Attached {
+            disk,
+            origin: Origin::Bus,
+        };
+        let disks = self.disks.into_iter().map(attach).collect();
+        let node = Node::new(self.nics, disks, frames(count).into_iter(), &config, now);
+        World {
+            node,
+            now,
+            frames: count,
+        }
+    }
+}
+
+impl World {
+    /// One port and one disk of 4,096 sectors, everything writable.
+    pub fn build(settings: &str) -> Builder {
+        Builder {
+            settings: settings.to_string(),
+            nics: vec![FakeNic::new(0)],
+            disks: vec![FakeDisk::new(0, 4096)],
+            frames_per_port: 64,
+        }
+    }
+
+    pub fn nic(&mut self, index: usize) -> &mut FakeNic {
+        &mut self.node.ports[index].nic
+    }
+
+    pub fn disk(&mut self, index: usize) -> &mut FakeDisk {
+        &mut self.node.stations[index].disk
+    }
+
+    /// One turn, a microsecond after the last.
+    pub fn turn(&mut self) -> bool {
+        self.now = self.now + 1;
+        self.node.step(self.now)
+    }
+
+    /// Turns until nothing moves.
+    pub fn settle(&mut self) {
+        let mut turns = 0;
+        while self.turn() {
+            turns += 1;
+            assert!(turns < 100_000, "the node comes to rest");
+        }
+    }
+
+    /// Lets time pass in steps, with a turn after each.
+    pub fn pass(&mut self, us: u64) {
+        let end = self.now + us;
+        while self.now < end {
+            self.now = end.min(self.now + 10_000);
+            self.node.step(self.now);
+        }
+    }
+
+    /// Everything that has left a port, forgotten there.
+    pub fn left(&mut self, port: usize) -> Vec<Vec<u8>> {
+        self.nic(port).left.drain(..).collect()
+    }
+
+    /// Frames wherever they are: all of them, always.
+    pub fn assert_all_frames_are_there(&self) {
+        let node = &self.node;
+        let at_ports: usize = node
+            .ports
+            .iter()
+            .map(|port| port.nic.frames() + port.spares.len())
+            .sum();
+        let at_disks: usize = node
+            .stations
+            .iter()
+            .map(|station| station.disk.frames())
+            .sum();
+        let total = at_ports + at_disks + node.waiting.len();
+        assert_eq!(total, self.frames, "no frame is lost, none is made");
+        if at_disks + node.waiting.len() == 0 {
+            assert!(
+                node.fence.is_empty(),
+                "every place in the fence is given back"
+            );
+        }
+        for (index, port) in node.ports.iter().enumerate() {
+            let held: usize = node
+                .stations
+                .iter()
+                .map(|station| station.held[index])
+                .sum();
+            assert_eq!(port.lent, held + port.queries_len, "the books agree");
+            assert_eq!(
+                port.frames,
+                port.lent + port.spares.len() + port.nic.frames(),
+                "a port's frames are its own"
+            );
+        }
+    }
+}

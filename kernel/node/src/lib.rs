@@ -1,0 +1,48 @@
+//! The data path: from the wire to the disk and back, one turn at a time.
+//!
+//! A [`Node`] owns network cards, disks and frames, and moves frames between them:
+//! [`Node::step`] is one turn of that, written so that it reads straight down. What
+//! a frame means is the business of `aoe`; what a device does with one is behind
+//! [`io::Nic`] and [`io::Disk`]. The node adds what neither of them can know:
+//!
+//! - **the order of writes** across all ports (`pass_fence` in `step`);
+//! - **durability**: a write is answered when it would survive a power cut, and
+//!   writes that end together share a flush (`station`);
+//! - **fairness with frames**: a disk that hangs keeps its share of them and no
+//!   more (`port`), so everything else is still served;
+//! - **which disk is which export** ([`plan`]), from settings ([`config`]) that no
+//!   mistake in them can stop.
+//!
+//! After [`Node::new`] nothing allocates, nothing waits, and every loop over what
+//! comes from outside has a budget ([`limits`]).
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod announce;
+mod banner;
+pub mod config;
+mod events;
+#[cfg(test)]
+mod fake;
+mod histogram;
+pub mod limits;
+mod mark;
+mod node;
+pub mod plan;
+mod port;
+mod shelf;
+mod station;
+mod step;
+#[cfg(test)]
+mod tests;
+pub mod volume;
+mod waiting;
+
+pub use banner::{Banner, Boot, Line};
+pub use events::{Event, Events, Noted, TRACE_MAX, Trace};
+pub use histogram::{BUCKETS, Histogram};
+pub use node::{Attached, Export, Node};
+pub use plan::Origin;

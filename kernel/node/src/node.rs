@@ -1,0 +1,436 @@
+//! A whole node: its parts, how they are put together, and when it may sleep.
+
+use crate::banner::Banner;
+use crate::config::Config;
+use crate::events::Events;
+use crate::histogram::Histogram;
+use crate::limits;
+use crate::mark::Mark;
+use crate::plan::{self, Access, Candidate, Origin, Planned};
+use crate::port::Port;
+use crate::shelf::Shelf;
+use crate::station::Station;
+use crate::volume::Volume;
+use crate::waiting::{Place, Queue, Waiting};
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use aoe::fence::Fence;
+use aoe::{Address, Cache, Health, Mac, Medium, Policy, Target};
+use io::{Disk, FRAMES_MAX, Frame, Instant, Nic, Text};
+
+/// A disk and what it is to the machine.
+pub struct Attached<D> {
+    /// The disk.
+    pub disk: D,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// One export: the target that speaks for it and the sectors behind it.
+pub struct Export {
+    /// Its protocol side.
+    pub target: Target,
+    /// Its sectors now.
+    pub volume: Volume,
+    /// How long its requests took, from being taken over to being answered.
+    pub latency: Histogram,
+    /// What the plan gave it; the disk may have changed since.
+    pub(crate) planned: Planned,
+    /// Its serial number in IDENTIFY.
+    pub(crate) serial: Text<20>,
+    pub(crate) cache: Cache,
+}
+
+/// Where the frame of a place in the fence is.
+#[derive(Clone, Copy)]
+pub(crate) enum At {
+    /// It waits: for an older write, or for a flush.
+    Waiting(Place),
+    /// Its disk has it, under this mark.
+    Disk(Mark),
+}
+
+/// A whole node. Everything it will ever need is allocated by [`Node::new`].
+pub struct Node<N, D> {
+    pub(crate) ports: Vec<Port<N>>,
+    pub(crate) stations: Vec<Station<D>>,
+    pub(crate) exports: Vec<Export>,
+    pub(crate) shelf: Shelf,
+    /// The order of overlapping writes, for all exports.
+    pub(crate) fence: Box<Fence<FRAMES_MAX>>,
+    /// By place in the fence: where the frame is.
+    pub(crate) whereabouts: Box<[At]>,
+    /// By place in the fence: frames whose bytes are the same.
+    pub(crate) copies: Box<[Queue]>,
+    pub(crate) waiting: Waiting,
+    pub(crate) events: Events,
+    /// Whether writes must be judged by age: there is more than one port.
+    pub(crate) aged: bool,
+    /// Whether this turn is the first after a sleep.
+    pub(crate) woken: bool,
+    /// The time of the turn.
+    pub(crate) now: Instant,
+    pub(crate) last_tick: Instant,
+    pub(crate) next_tick: Instant,
+    pub(crate) hostname: Text<64>,
+    warnings: Vec<String>,
+}
+
+impl<N: Nic, D: Disk> Node<N, D> {
+    /// Puts a node together. `disks` come in the order of their bus address, which
+    /// is the order of their slots; `frames` are shared out evenly among the ports.
+    /// Nothing allocates afterwards: the heap may be sealed.
+    ///
+    /// # Panics
+    /// If a port would get fewer than [`limits::FRAMES_PER_PORT_MIN`] frames, or if
+    /// there are more than [`limits::PORTS_MAX`] ports.
+    pub fn new(
+        ports: Vec<N>,
+        disks: Vec<Attached<D>>,
+        frames: impl Iterator<Item = Frame>,
+        config: &Config,
+        now: Instant,
+    ) -> Self {
+        assert!(
+            ports.len() <= limits::PORTS_MAX,
+            "a node serves {} ports at most",
+            limits::PORTS_MAX
+        );
+        let first_mac = ports.first().map(N::mac);
+        let candidates: Vec<_> = disks.iter().map(candidate).collect();
+        let plan = plan::plan(config, &candidates, first_mac);
+        let mut ports = open_ports(ports, frames, config, now);
+        let buffers = config.buffers.value.unwrap_or_else(|| {
+            let least = ports.iter().map(|port| port.frames).min();
+            limits::buffers_of(least.unwrap_or(0))
+        });
+        let mut shelf = Shelf::new(plan.shelf);
+        let stations: Vec<_> = disks
+            .into_iter()
+            .take(plan::DISKS_MAX)
+            .map(|attached| Station::new(attached.disk))
+            .collect();
+        let mut exports = Vec::with_capacity(plan.exports.len());
+        for (index, planned) in plan.exports.iter().enumerate() {
+            shelf.put(planned.slot, index as u8);
+            let disk = &stations[usize::from(planned.volume.disk)];
+            exports.push(export(
+                plan.shelf, planned, disk, config, buffers, first_mac,
+            ));
+        }
+        for port in ports.iter_mut().filter(|port| port.link) {
+            port.announcer.begin(now);
+        }
+        let mut node = Self {
+            aged: ports.len() > 1,
+            ports,
+            stations,
+            exports,
+            shelf,
+            fence: Box::default(),
+            whereabouts: (0..FRAMES_MAX).map(|_| At::Disk(Mark(0))).collect(),
+            copies: (0..FRAMES_MAX).map(|_| Queue::EMPTY).collect(),
+            waiting: Waiting::new(FRAMES_MAX),
+            events: Events::new(),
+            woken: false,
+            now,
+            last_tick: now,
+            next_tick: now + limits::TICK_US,
+            hostname: config.hostname.value,
+            warnings: plan.warnings,
+        };
+        node.warn_of(config);
+        node
+    }
+
+    /// What a person should see once, as sentences: settings that could not be
+    /// used, disks that are not exported, ports without a link.
+    pub fn warnings(&self) -> impl Iterator<Item = &str> {
+        self.warnings.iter().map(String::as_str)
+    }
+
+    /// The console's first lines, under ten.
+    pub fn banner<'a>(&'a self, boot: &'a crate::Boot<'a>) -> Banner<'a, N, D> {
+        Banner::new(self, boot)
+    }
+
+    /// What has been counted, and the last things of note.
+    pub fn events(&self) -> &Events {
+        &self.events
+    }
+
+    /// The exports, by slot.
+    pub fn exports(&self) -> &[Export] {
+        &self.exports
+    }
+
+    /// When [`step`](Self::step) must be called although no device asked for it.
+    pub fn next_deadline(&self) -> Instant {
+        let mut deadline = self.last_tick + limits::TICK_IDLE_US;
+        if let Some(us) = self.fence.deadline_us() {
+            deadline = deadline.min(Instant(us));
+        }
+        for port in &self.ports {
+            if port.is_short() {
+                deadline = deadline.min(self.now + limits::SOON_US);
+            }
+            if let Some(round) = port.announcer.next_round() {
+                deadline = deadline.min(round);
+            }
+        }
+        deadline
+    }
+
+    /// Asks every device to wake us. True if something is there already: then do
+    /// not sleep, the wish has been taken back.
+    pub fn arm(&mut self) -> bool {
+        // All of them, whatever the first says: it is one wish.
+        let mut is_there = false;
+        for port in &mut self.ports {
+            is_there |= port.nic.arm();
+        }
+        for station in &mut self.stations {
+            is_there |= station.disk.arm();
+        }
+        if is_there {
+            self.take_wish_back();
+        }
+        is_there
+    }
+
+    /// Ends a sleep that [`arm`](Self::arm) allowed; it ended at `now`.
+    pub fn disarm(&mut self, now: Instant) {
+        self.take_wish_back();
+        // Every ring was empty when we fell asleep, and the first frame woke us.
+        // If the processor itself was stopped meanwhile, the next turn takes in
+        // everything before an answer leaves (see `admit`).
+        for port in &mut self.ports {
+            port.seen_empty = now;
+        }
+        self.woken = true;
+    }
+
+    fn take_wish_back(&mut self) {
+        for port in &mut self.ports {
+            port.nic.disarm();
+        }
+        for station in &mut self.stations {
+            station.disk.disarm();
+        }
+    }
+
+    /// Measures an export anew after its disk has changed: sectors before and now.
+    pub(crate) fn remeasure(&mut self, index: usize) -> (u64, u64) {
+        let export = &mut self.exports[index];
+        let station = &self.stations[usize::from(export.volume.disk)];
+        let disk = &station.disk;
+        let before = export.volume.sectors;
+        export.volume = export.planned.wanted.within(disk.geometry().sectors).0;
+        let medium = medium(
+            &export.planned,
+            &export.volume,
+            station,
+            export.serial,
+            export.cache,
+        );
+        export.target.set_medium(medium);
+        (before, export.volume.sectors)
+    }
+
+    fn warn_of(&mut self, config: &Config) {
+        let problems = config.problems().iter().map(ToString::to_string);
+        self.warnings.splice(0..0, problems);
+        if config.problems_more() > 0 {
+            self.warnings.push(format!(
+                "{} more settings could not be used",
+                config.problems_more()
+            ));
+        }
+        if self.ports.is_empty() {
+            self.warnings
+                .push("no network card was found; nothing can be served".to_string());
+        }
+        for (index, port) in self.ports.iter().enumerate() {
+            if !port.link {
+                self.warnings.push(format!(
+                    "port {index} ({}): no link; it is served as soon as there is one",
+                    port.nic.name()
+                ));
+            }
+        }
+        if self.stations.is_empty() {
+            self.warnings
+                .push("no disk was found; ram.0=64M makes one in memory".to_string());
+        }
+    }
+}
+
+fn candidate<D: Disk>(attached: &Attached<D>) -> Candidate<'_> {
+    let geometry = attached.disk.geometry();
+    Candidate {
+        name: attached.disk.name(),
+        serial: attached.disk.identity().serial.as_str(),
+        sectors: geometry.sectors,
+        read_only: geometry.read_only,
+        origin: attached.origin,
+    }
+}
+
+/// Gives every port its frames: the first ones are kept back, the rest receive.
+fn open_ports<N: Nic>(
+    nics: Vec<N>,
+    frames: impl Iterator<Item = Frame>,
+    config: &Config,
+    now: Instant,
+) -> Vec<Port<N>> {
+    let count = nics.len();
+    let mut shares: Vec<Vec<Frame>> = (0..count).map(|_| Vec::new()).collect();
+    if count > 0 {
+        for (index, mut frame) in frames.take(FRAMES_MAX).enumerate() {
+            frame.set_home((index % count) as u8);
+            shares[index % count].push(frame);
+        }
+    }
+    let open = |(nic, frames): (N, Vec<Frame>)| {
+        assert!(
+            frames.len() >= limits::FRAMES_PER_PORT_MIN,
+            "port {} gets {} frames and needs {}",
+            nic.name(),
+            frames.len(),
+            limits::FRAMES_PER_PORT_MIN
+        );
+        let spares_wanted = limits::spares_of(frames.len());
+        let mut port = Port {
+            wire: aoe::Port {
+                mac: Mac(nic.mac()),
+                mtu: 0,
+            },
+            nic,
+            mtu_max: config.mtu.value.unwrap_or(u16::MAX),
+            link: false,
+            frames: frames.len(),
+            lent: 0,
+            sending: 0,
+            spares: Vec::with_capacity(frames.len()),
+            spares_wanted,
+            queries: Queue::EMPTY,
+            queries_len: 0,
+            seen_empty: now,
+            announcer: crate::announce::Announcer::new(),
+        };
+        port.refresh();
+        for frame in frames {
+            port.release(now, frame);
+        }
+        port.nic.kick();
+        port
+    };
+    nics.into_iter().zip(shares).map(open).collect()
+}
+
+fn export<D: Disk>(
+    shelf: u16,
+    planned: &Planned,
+    station: &Station<D>,
+    config: &Config,
+    buffers: u16,
+    first_mac: Option<[u8; 6]>,
+) -> Export {
+    let address = Address {
+        shelf,
+        slot: planned.slot,
+    };
+    let own = station.disk.identity().serial;
+    let serial = if own.is_empty() || planned.slice {
+        made_up_serial(address, first_mac.unwrap_or_default())
+    } else {
+        own
+    };
+    let cache = config.cache_of(planned.slot);
+    let medium = medium(planned, &planned.volume, station, serial, cache);
+    let masks: Vec<Mac> = config.masks_of(planned.slot).collect();
+    let policy = Policy {
+        errors: config.errors_of(planned.slot),
+        masks: &masks,
+    };
+    Export {
+        target: Target::new(address, medium, buffers, policy),
+        volume: planned.volume,
+        latency: Histogram::default(),
+        planned: *planned,
+        serial,
+        cache,
+    }
+}
+
+/// A serial number for what has none of its own: the address and as much of the
+/// first port's MAC, from its end, as there is room for.
+fn made_up_serial(address: Address, mac: [u8; 6]) -> Text<20> {
+    let [a, b, c, d, e, f] = mac;
+    let head = Text::<20>::format(format_args!("{address}:"));
+    let tail = Text::<12>::format(format_args!("{a:02x}{b:02x}{c:02x}{d:02x}{e:02x}{f:02x}"));
+    let room = 20 - head.as_str().len();
+    let tail = &tail.as_str()[12_usize.saturating_sub(room)..];
+    Text::format(format_args!("{head}{tail}"))
+}
+
+/// What IDENTIFY says. All of it is true: a discard that would be refused is not
+/// offered, a cache is the one that counts here.
+fn medium<D: Disk>(
+    planned: &Planned,
+    volume: &Volume,
+    station: &Station<D>,
+    serial: Text<20>,
+    cache: Cache,
+) -> Medium {
+    let geometry = station.disk.geometry();
+    let identity = station.disk.identity();
+    let read_only = planned.access != Access::ReadWrite || geometry.read_only;
+    let block = 1_u64 << geometry.physical_exponent.min(15);
+    let or = |own: &str, other: &'static str| -> Text<40> {
+        Text::new(if own.is_empty() { other } else { own })
+    };
+    Medium {
+        sectors: volume.sectors,
+        physical_exponent: geometry.physical_exponent,
+        alignment_offset: ((u64::from(geometry.alignment_offset) + volume.first) % block) as u16,
+        read_only,
+        cache,
+        discard: !read_only
+            && geometry
+                .discard
+                .is_some_and(|limits| limits.sectors_max >= limits::DISCARD_SECTORS_MIN),
+        // What we have seen of it ourselves: no driver asks the disk yet.
+        health: Some(Health {
+            failing: station.failing,
+        }),
+        serial: padded(serial.as_str()),
+        model: padded(or(identity.model.as_str(), "ublade AoE target").as_str()),
+        firmware: padded(or(identity.firmware.as_str(), env!("CARGO_PKG_VERSION")).as_str()),
+    }
+}
+
+/// As ATA strings are: ASCII, padded with spaces.
+fn padded<const N: usize>(text: &str) -> [u8; N] {
+    let mut bytes = [b' '; N];
+    for (byte, own) in bytes.iter_mut().zip(text.bytes()) {
+        *byte = own;
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_made_up_serial_has_the_address_and_the_end_of_the_mac() {
+        let mac = [2, 0, 0, 0xab, 0, 2];
+        let serial = |shelf, slot| made_up_serial(Address { shelf, slot }, mac);
+        assert_eq!(serial(5, 7).as_str(), "e5.7:020000ab0002");
+        assert_eq!(serial(65534, 254).as_str(), "e65534.254:000ab0002");
+        assert_eq!(serial(65534, 254).as_str().len(), 20);
+    }
+}

@@ -1,0 +1,62 @@
+//! One disk as the node sees it: who holds frames for it, and what still has to
+//! become durable.
+//!
+//! **One flush at a time, shared.** A write that ended in a volatile cache joins
+//! `unflushed`. When no flush is under way, everything there becomes the batch:
+//! its first frame carries the flush (its data is written, its scratch is free)
+//! and the rest waits in `batch`. What ends meanwhile joins the next one. A flush
+//! covers exactly the writes that were reported done before it was submitted, and
+//! the batch was closed then.
+
+use crate::limits::PORTS_MAX;
+use crate::waiting::Queue;
+use io::{Disk, WriteCache};
+
+/// See the module's header.
+pub struct Station<D> {
+    /// The disk.
+    pub disk: D,
+    /// Frames of each port that are here: at the disk, in the fence before it,
+    /// or waiting for its flush.
+    pub held: [usize; PORTS_MAX],
+    /// Operations at the disk.
+    pub under_way: usize,
+    /// Whether it may forget a write that it reported done.
+    pub volatile: bool,
+    /// Whether it has ever failed to read or write: what SMART tells.
+    pub failing: bool,
+    /// Whether a flush is under way.
+    pub flushing: bool,
+    /// What the next flush is for.
+    pub unflushed: Queue,
+    /// What the flush under way is for, but for the frame that carries it.
+    pub batch: Queue,
+}
+
+impl<D: Disk> Station<D> {
+    /// A disk with nothing to do.
+    pub fn new(disk: D) -> Self {
+        let mut station = Self {
+            disk,
+            held: [0; PORTS_MAX],
+            under_way: 0,
+            volatile: false,
+            failing: false,
+            flushing: false,
+            unflushed: Queue::EMPTY,
+            batch: Queue::EMPTY,
+        };
+        station.refresh();
+        station
+    }
+
+    /// Reads what the disk says of itself now.
+    pub fn refresh(&mut self) {
+        self.volatile = self.disk.geometry().write_cache == WriteCache::Volatile;
+    }
+
+    /// Whether a flush should begin.
+    pub fn wants_flush(&self) -> bool {
+        !self.flushing && !self.unflushed.is_empty()
+    }
+}
