@@ -1,0 +1,58 @@
+//! The Linux boot protocol: what `boot_params` says (Linux, x86/boot.rst and
+//! x86/zero-page.rst).
+
+use super::{Left, Text, Unusable, entries, peek};
+
+/// The setup header's mark, "HdrS".
+const MARK: u32 = 0x5372_6448;
+const MARK_AT: u64 = 0x202;
+const VERSION: u64 = 0x206;
+const COMMAND_LINE: u64 = 0x228;
+const COMMAND_LINE_SIZE: u64 = 0x238;
+/// Upper half of the command line's address, for loaders above 4 GiB.
+const COMMAND_LINE_HIGH: u64 = 0x0c8;
+const MAP_COUNT: u64 = 0x1e8;
+const MAP: u64 = 0x2d0;
+/// Start, bytes, type.
+const ENTRY_BYTES: u64 = 20;
+/// Most entries that the page has room for.
+const ENTRIES_MAX: usize = 128;
+/// What version 2.05 and earlier allow.
+const OLD_COMMAND_LINE_MAX: u32 = 255;
+
+/// # Safety
+/// `left` is what the loader passed to an entry of this protocol, and no memory
+/// has been given away yet.
+pub(super) unsafe fn read(
+    left: u64,
+) -> Result<Left<impl Iterator<Item = (u64, u64, u32)> + Clone>, Unusable> {
+    // SAFETY: the loader left a page here (caller).
+    if unsafe { peek::<u32>(left + MARK_AT) } != MARK {
+        return Err(Unusable::NoMark {
+            what: "Linux setup header",
+            address: left,
+        });
+    }
+    // SAFETY: the mark says that the page is what it should be.
+    let version = unsafe { peek::<u16>(left + VERSION) };
+    // SAFETY: as above.
+    let low = unsafe { peek::<u32>(left + COMMAND_LINE) };
+    // SAFETY: as above.
+    let high = unsafe { peek::<u32>(left + COMMAND_LINE_HIGH) };
+    let bytes_max = if version < 0x206 {
+        OLD_COMMAND_LINE_MAX
+    } else {
+        // SAFETY: as above; this version has the field.
+        unsafe { peek::<u32>(left + COMMAND_LINE_SIZE) }
+    };
+    // SAFETY: as above.
+    let count = unsafe { peek::<u8>(left + MAP_COUNT) };
+    Ok(Left {
+        command_line: Text {
+            address: u64::from(high) << 32 | u64::from(low),
+            bytes_max: bytes_max as usize,
+        },
+        // SAFETY: the page has room for that many.
+        map: unsafe { entries(left + MAP, usize::from(count).min(ENTRIES_MAX), ENTRY_BYTES) },
+    })
+}

@@ -1,0 +1,249 @@
+//! The console: a serial port, and what was said on it.
+//!
+//! Everything that is written goes into a ring first; the ring is what is left to
+//! read when there is no port, or nobody at it. While the machine starts, each
+//! line is sent at once, so that the last line before a fault is seen. Once the
+//! node serves, a line costs a copy: the port takes sixteen bytes whenever the
+//! loop comes by, and a slow line never holds up a frame.
+//!
+//! A port that does not take a byte in time is taken for absent, for good.
+
+use crate::arch::Port;
+use core::fmt::{self, Write};
+use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use hermit_sync::InterruptTicketMutex;
+use log::{Level, LevelFilter, Metadata, Record};
+use metal::serial::Serial;
+use node::config::LogLevel;
+
+/// Bytes that are kept.
+const KEPT_BYTES: usize = 8192;
+/// Bytes that the port takes at once when it is empty.
+const FIFO_BYTES: usize = 16;
+/// How often we ask whether the port is empty. A byte at the slowest speed takes
+/// milliseconds, a question about one microsecond.
+const ASK_MAX: u32 = 100_000;
+
+/// A 16550 (PC16550D data sheet, 8).
+#[derive(Clone, Copy)]
+struct Uart(u16);
+
+impl Uart {
+    const DATA: u16 = 0;
+    const INTERRUPTS: u16 = 1;
+    const FIFO: u16 = 2;
+    const LINE: u16 = 3;
+    const MODEM: u16 = 4;
+    const STATUS: u16 = 5;
+    const SCRATCH: u16 = 7;
+    /// Line: the first two registers are the divisor.
+    const LINE_DIVISOR: u8 = 0x80;
+    /// Line: 8 bits, no parity, one stop bit.
+    const LINE_8N1: u8 = 0x03;
+    /// Status: all that was given has been taken.
+    const STATUS_EMPTY: u8 = 0x20;
+
+    fn register(self, offset: u16) -> Port {
+        Port(self.0 + offset)
+    }
+
+    /// Sets the port up; `None` if there is none. Where nothing is, reads give
+    /// ones and nothing is kept.
+    fn open(serial: Serial) -> Option<Self> {
+        let uart = Self(serial.port);
+        for pattern in [0x5a, 0xa5] {
+            uart.register(Self::SCRATCH).write(pattern);
+            if uart.register(Self::SCRATCH).read() != pattern {
+                return None;
+            }
+        }
+        let [low, high] = serial.divisor.to_le_bytes();
+        uart.register(Self::INTERRUPTS).write(0);
+        uart.register(Self::LINE).write(Self::LINE_DIVISOR);
+        uart.register(Self::DATA).write(low);
+        uart.register(Self::INTERRUPTS).write(high);
+        uart.register(Self::LINE).write(Self::LINE_8N1);
+        uart.register(Self::FIFO).write(0x07); // on, and cleared
+        uart.register(Self::MODEM).write(0x03); // ready, request to send
+        Some(uart)
+    }
+
+    fn is_empty(self) -> bool {
+        self.register(Self::STATUS).read() & Self::STATUS_EMPTY != 0
+    }
+
+    /// Waits until the port takes bytes; false if it never does.
+    fn wait(self) -> bool {
+        (0..ASK_MAX).any(|_| self.is_empty())
+    }
+
+    fn put(self, byte: u8) {
+        self.register(Self::DATA).write(byte);
+    }
+}
+
+struct Console {
+    uart: Option<Uart>,
+    kept: [u8; KEPT_BYTES],
+    /// Bytes ever written, and bytes of them that were sent.
+    written: usize,
+    sent: usize,
+}
+
+static CONSOLE: InterruptTicketMutex<Console> = InterruptTicketMutex::new(Console {
+    uart: None,
+    kept: [0; KEPT_BYTES],
+    written: 0,
+    sent: 0,
+});
+
+/// Whether lines wait for [`pump`] instead of being sent at once.
+static BACKGROUND: AtomicBool = AtomicBool::new(false);
+/// The port in use, for those who can not wait for the lock; 0 for none.
+static PORT: AtomicU16 = AtomicU16::new(0);
+
+impl Console {
+    fn push(&mut self, byte: u8) {
+        self.kept[self.written % KEPT_BYTES] = byte;
+        self.written += 1;
+        // What was overwritten before it was sent is lost.
+        self.sent = self.sent.max(self.written.saturating_sub(KEPT_BYTES));
+    }
+
+    /// Sends up to a FIFO of bytes, if the port is empty.
+    fn send_some(&mut self) {
+        let Some(uart) = self.uart else {
+            self.sent = self.written;
+            return;
+        };
+        for _ in 0..FIFO_BYTES {
+            if self.sent == self.written {
+                return;
+            }
+            uart.put(self.kept[self.sent % KEPT_BYTES]);
+            self.sent += 1;
+        }
+    }
+
+    /// Sends everything.
+    fn flush(&mut self) {
+        while self.sent < self.written {
+            if self.uart.is_some_and(|uart| !uart.wait()) {
+                self.uart = None;
+                PORT.store(0, Ordering::Relaxed);
+            }
+            self.send_some();
+        }
+    }
+}
+
+impl Write for Console {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            if byte == b'\n' {
+                self.push(b'\r');
+            }
+            self.push(byte);
+        }
+        Ok(())
+    }
+}
+
+/// Opens the console on a port. What was said before is sent now.
+pub fn open(serial: Option<Serial>) {
+    let mut console = CONSOLE.lock();
+    console.uart = serial.and_then(Uart::open);
+    PORT.store(console.uart.map_or(0, |uart| uart.0), Ordering::Relaxed);
+    console.flush();
+}
+
+/// Takes what the crates say with `log` from now on.
+pub fn listen(level: LogLevel) {
+    // The only other caller would be another `start`.
+    let _ = log::set_logger(&Log);
+    log::set_max_level(match level {
+        LogLevel::Off => LevelFilter::Off,
+        LogLevel::Error => LevelFilter::Error,
+        LogLevel::Warn => LevelFilter::Warn,
+        LogLevel::Info => LevelFilter::Info,
+        LogLevel::Debug => LevelFilter::Debug,
+        LogLevel::Trace => LevelFilter::Trace,
+    });
+}
+
+/// From now on lines are sent by [`pump`].
+pub fn go_to_background() {
+    BACKGROUND.store(true, Ordering::Relaxed);
+}
+
+/// Sends a little, if the port is free. True if there is more to send.
+pub fn pump() -> bool {
+    let mut console = CONSOLE.lock();
+    if console.sent < console.written && console.uart.is_none_or(Uart::is_empty) {
+        console.send_some();
+    }
+    console.sent < console.written
+}
+
+struct Log;
+
+impl log::Log for Log {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let mut console = CONSOLE.lock();
+        let mark = match record.level() {
+            Level::Error => "error: ",
+            Level::Warn => "warning: ",
+            Level::Info => "",
+            Level::Debug => "debug: ",
+            Level::Trace => "trace: ",
+        };
+        // `Console` takes everything.
+        let _ = writeln!(console, "{mark}{}", record.args());
+        if !BACKGROUND.load(Ordering::Relaxed) {
+            console.flush();
+        }
+    }
+
+    fn flush(&self) {
+        CONSOLE.lock().flush();
+    }
+}
+
+/// The port itself, for the last words: no lock, no ring.
+pub struct LastWords(Option<Uart>);
+
+impl LastWords {
+    /// Sends what was said before, if nobody is in the middle of saying it, and
+    /// then everything at once.
+    pub fn begin() -> Self {
+        if let Some(mut console) = CONSOLE.try_lock() {
+            console.flush();
+        }
+        // Before the console is open, the first port is the best guess.
+        let port = match PORT.load(Ordering::Relaxed) {
+            0 if !BACKGROUND.load(Ordering::Relaxed) => Uart::open(Serial::DEFAULT),
+            0 => None,
+            port => Some(Uart(port)),
+        };
+        Self(port)
+    }
+}
+
+impl Write for LastWords {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            let carriage = (byte == b'\n').then_some(b'\r');
+            for byte in carriage.into_iter().chain([byte]) {
+                match self.0 {
+                    Some(uart) if uart.wait() => uart.put(byte),
+                    _ => self.0 = None,
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,141 @@
+//! One type for all cards, one for all disks.
+//!
+//! The node is built for one type of each, so the choice is a match on a tag, not
+//! a call through a pointer. A new driver is one more variant here.
+
+use io::{Disk, Done, Frame, Geometry, Identity, Instant, Nic, Request};
+use ram::RamDisk;
+use virtio::{Blk, Net};
+
+/// Any network card.
+pub enum AnyNic {
+    /// virtio-net, on PCI or memory-mapped.
+    Virtio(Net),
+}
+
+/// Any disk. The variants differ in size, but there are few disks, they lie in one
+/// list, and a box would put a pointer into the data path.
+#[allow(clippy::large_enum_variant)]
+pub enum AnyDisk {
+    /// virtio-blk, on PCI or memory-mapped.
+    Virtio(Blk),
+    /// Memory.
+    Ram(RamDisk),
+}
+
+/// Passes each call on to the driver that is there.
+macro_rules! forward {
+    ($self:ident, $type:ident { $($variant:ident),+ }, $driver:ident => $call:expr) => {
+        match $self {
+            $($type::$variant($driver) => $call,)+
+        }
+    };
+}
+
+macro_rules! nic {
+    ($self:ident, $driver:ident => $call:expr) => {
+        forward!($self, AnyNic { Virtio }, $driver => $call)
+    };
+}
+
+macro_rules! disk {
+    ($self:ident, $driver:ident => $call:expr) => {
+        forward!($self, AnyDisk { Virtio, Ram }, $driver => $call)
+    };
+}
+
+impl Nic for AnyNic {
+    fn mac(&self) -> [u8; 6] {
+        nic!(self, nic => nic.mac())
+    }
+
+    fn mtu(&self) -> u16 {
+        nic!(self, nic => nic.mtu())
+    }
+
+    fn link_up(&self) -> bool {
+        nic!(self, nic => nic.link_up())
+    }
+
+    fn ring_frames(&self) -> usize {
+        nic!(self, nic => nic.ring_frames())
+    }
+
+    fn post(&mut self, frame: Frame) {
+        nic!(self, nic => nic.post(frame))
+    }
+
+    fn poll_rx(&mut self) -> Option<Frame> {
+        nic!(self, nic => nic.poll_rx())
+    }
+
+    fn send(&mut self, frame: Frame) {
+        nic!(self, nic => nic.send(frame))
+    }
+
+    fn poll_sent(&mut self) -> Option<Frame> {
+        nic!(self, nic => nic.poll_sent())
+    }
+
+    fn kick(&mut self) {
+        nic!(self, nic => nic.kick())
+    }
+
+    fn tick(&mut self, now: Instant) -> bool {
+        nic!(self, nic => nic.tick(now))
+    }
+
+    fn arm(&mut self) -> bool {
+        nic!(self, nic => nic.arm())
+    }
+
+    fn disarm(&mut self) {
+        nic!(self, nic => nic.disarm())
+    }
+
+    fn name(&self) -> &str {
+        nic!(self, nic => nic.name())
+    }
+}
+
+impl Disk for AnyDisk {
+    fn geometry(&self) -> &Geometry {
+        disk!(self, disk => disk.geometry())
+    }
+
+    fn identity(&self) -> &Identity {
+        disk!(self, disk => disk.identity())
+    }
+
+    fn submit(&mut self, request: Request, frame: Frame) {
+        disk!(self, disk => disk.submit(request, frame))
+    }
+
+    fn poll_done(&mut self) -> Option<Done> {
+        disk!(self, disk => disk.poll_done())
+    }
+
+    fn lent(&self, ticket: u32) -> Option<&Frame> {
+        disk!(self, disk => disk.lent(ticket))
+    }
+
+    fn kick(&mut self) {
+        disk!(self, disk => disk.kick())
+    }
+
+    fn tick(&mut self, now: Instant) -> bool {
+        disk!(self, disk => disk.tick(now))
+    }
+
+    fn arm(&mut self) -> bool {
+        disk!(self, disk => disk.arm())
+    }
+
+    fn disarm(&mut self) {
+        disk!(self, disk => disk.disarm())
+    }
+
+    fn name(&self) -> &str {
+        disk!(self, disk => disk.name())
+    }
+}

@@ -1,0 +1,66 @@
+//! Nothing to do: spin a little, then sleep until a device or the clock calls.
+//!
+//! The order is what makes it safe: devices are asked for an interrupt first,
+//! then looked at a last time, and interrupts open only together with the halt.
+//! What arrives in between wakes us at once.
+
+use crate::arch::{self, Timer};
+use crate::clock::Clock;
+use crate::console;
+use crate::devices::{AnyDisk, AnyNic};
+use io::{Clock as _, Instant};
+use metal::patience::Patience;
+use node::Node;
+
+/// Longest sleep, whatever the node says. One missed interrupt of a device that
+/// breaks its rules costs no more than this.
+const SLEEP_MAX_US: u64 = 1_000_000;
+
+/// What is needed to sleep.
+pub struct Idle {
+    clock: Clock,
+    timer: Timer,
+    patience: Patience,
+    /// Since when nothing has moved.
+    since: Option<Instant>,
+}
+
+impl Idle {
+    /// Spins as `patience` says, sleeps by `timer`.
+    pub fn new(clock: Clock, timer: Timer, patience: Patience) -> Self {
+        Self {
+            clock,
+            timer,
+            patience,
+            since: None,
+        }
+    }
+
+    /// Something moved.
+    pub fn busy(&mut self) {
+        self.since = None;
+    }
+
+    /// Nothing moved in a turn at `now`: returns at once while it is worth
+    /// spinning, and after a sleep otherwise.
+    pub fn rest(&mut self, node: &mut Node<AnyNic, AnyDisk>, now: Instant) {
+        let since = *self.since.get_or_insert(now);
+        // A line that is still being sent goes out a little at a time.
+        if console::pump() || now.since_us(since) < self.patience.spin_us() {
+            core::hint::spin_loop();
+            return;
+        }
+        let deadline = node.next_deadline();
+        let us = deadline.since_us(now).min(SLEEP_MAX_US);
+        if us == 0 || node.arm() {
+            return;
+        }
+        self.timer.set(arch::tsc(), self.clock.ticks(us));
+        arch::sleep();
+        self.timer.clear();
+        let woken = self.clock.now();
+        node.disarm(woken);
+        self.patience.slept(woken.since_us(now));
+        self.since = None;
+    }
+}

@@ -1,0 +1,192 @@
+//! The machine: from the first instruction to the loop that serves disks.
+//!
+//! [`start`] is the whole start-up, straight down, in an order that has reasons:
+//! faults must be reportable before anything can go wrong; devices lose DMA before
+//! memory is given away; settings are read before the console that they name;
+//! everything that allocates comes before the heap is sealed. After it there is
+//! one loop, on one processor, with interrupts closed, for ever.
+//!
+//! Everything that knows the processor is in this crate, and everything unsafe of
+//! it in `arch`, `boot`, `memory`, `heap`, `memcpy`, `clock` and `epitaph`. What
+//! is plain arithmetic is in the library beside this (`metal`), with tests.
+
+#![no_std]
+#![no_main]
+#![deny(unsafe_code)]
+
+extern crate alloc;
+
+#[allow(unsafe_code)]
+mod arch;
+#[allow(unsafe_code)]
+mod boot;
+#[allow(unsafe_code)]
+mod clock;
+mod console;
+mod devices;
+#[allow(unsafe_code)]
+mod epitaph;
+#[allow(unsafe_code)]
+mod heap;
+mod idle;
+mod machine;
+#[allow(unsafe_code)]
+mod memcpy;
+#[allow(unsafe_code)]
+mod memory;
+mod probe;
+
+use crate::boot::{Boot, Door, Unusable};
+use crate::clock::Clock;
+use crate::devices::AnyDisk;
+use crate::idle::Idle;
+use crate::machine::Machine;
+use crate::memory::Memory;
+use io::{Clock as _, Nic, SLOT_BYTES, Text};
+use log::{debug, info, warn};
+use metal::patience::Patience;
+use metal::serial::Serial;
+use metal::share::{self, Shares};
+use node::config::{Config, RAMS_MAX, Source};
+use node::limits::PORTS_MAX;
+use node::{Attached, Node, Origin};
+use ram::RamDisk;
+
+/// Called by the boot entry, once, with what the loader told us.
+fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
+    let began = arch::tsc();
+    let memory_end = boot.as_ref().map_or(0, |boot| boot.memory_end);
+    arch::init(memory_end);
+    let boot = match boot {
+        Ok(boot) => boot,
+        Err(error) => panic!("{error}"),
+    };
+    probe::stop_dma();
+
+    let mut config = Config::new();
+    config.parse(Source::CommandLine, boot.command_line);
+    open_console(&config);
+    let (clock, timer) = Clock::new(began);
+    clock::remember(&clock);
+    if clock.source == clock::Source::Guessed {
+        warn!(
+            "the speed of this processor's counter is unknown; {} MHz is assumed",
+            clock.hz() / 1_000_000
+        );
+    }
+
+    let mut memory = boot.memory;
+    let devices = probe::count(boot.command_line) + config.rams.len();
+    let rams = take_rams(&config, &mut memory, share::reserve(devices));
+    let Some(Shares { heap, frames }) = Shares::of(memory.free_low(), devices) else {
+        panic!(
+            "{} KiB of memory are free, too little for {devices} devices; ublade needs a machine of 8 MiB and 1 MiB more for every ten devices",
+            memory.free_low() >> 10
+        );
+    };
+    heap::open(memory.take(heap, 4096).expect("a share of what is free"));
+    let mut machine = Machine::new(memory, clock, frames, boot.memory_end);
+    let mut found = probe::devices(&mut machine, boot.command_line);
+    for nic in found.nics.drain(PORTS_MAX.min(found.nics.len())..) {
+        warn!(
+            "{}: ublade serves {PORTS_MAX} network cards; skipped",
+            nic.name()
+        );
+    }
+    for (slot, memory) in rams.into_iter().flatten() {
+        let name = Text::<32>::format(format_args!("ram.{slot} RAM disk"));
+        let serial = Text::<20>::format(format_args!("ram{slot}"));
+        found.disks.push(Attached {
+            disk: AnyDisk::Ram(RamDisk::new(memory, frames, name.as_str(), serial.as_str())),
+            origin: Origin::Ram { slot },
+        });
+    }
+
+    let total = machine.memory.total();
+    let pool = machine
+        .memory
+        .take(frames * SLOT_BYTES, 512)
+        .expect("the share for frames is what memory has left for them");
+    let mut node = Node::new(
+        found.nics,
+        found.disks,
+        io::carve(pool),
+        &config,
+        clock.now(),
+    );
+    for warning in node.warnings() {
+        warn!("{warning}");
+    }
+    let (used, heap_bytes) = heap::usage();
+    debug!(
+        "{frames} frames, heap {} of {} KiB, counter {} kHz ({:?}), {} KiB left",
+        used >> 10,
+        heap_bytes >> 10,
+        clock.hz() / 1000,
+        clock.source,
+        machine.memory.free_low() >> 10,
+    );
+    let told = node::Boot {
+        route: door.name(),
+        memory_bytes: total,
+        boot_us: clock.now().0,
+    };
+    heap::seal();
+
+    // The first turns send the announcements; people can wait for theirs.
+    node.step(clock.now());
+    console::go_to_background();
+    for line in node.banner(&told).lines() {
+        info!("{line}");
+    }
+
+    let mut idle = Idle::new(clock, timer, Patience::new(config.poll.value));
+    loop {
+        let now = clock.now();
+        if node.step(now) {
+            idle.busy();
+        } else {
+            idle.rest(&mut node, now);
+        }
+    }
+}
+
+/// The console as the settings want it, and what `log` and a panic do.
+fn open_console(config: &Config) {
+    let setting = config.console.value;
+    let serial = Serial::parse(setting.as_str());
+    // Nobody at a serial port is better than nobody told.
+    let is_unknown = serial.is_none() && !matches!(setting.as_str(), "" | "off" | "none");
+    console::open(match setting.as_str() {
+        "off" | "none" => None,
+        _ => serial.or(Some(Serial::DEFAULT)),
+    });
+    console::listen(config.log.value);
+    epitaph::set_seconds(config.panic.value);
+    if is_unknown {
+        warn!("console={setting}: not a serial port of a PC (ttyS0 to ttyS3); ttyS0 is used");
+    }
+}
+
+/// The memory of the RAM disks that the operator asked for, as far as there is
+/// any beyond `reserve`. There is no heap yet.
+fn take_rams(
+    config: &Config,
+    memory: &mut Memory,
+    reserve: u64,
+) -> [Option<(u8, &'static mut [u8])>; RAMS_MAX] {
+    let mut rams = [const { None }; RAMS_MAX];
+    for (ram, setting) in rams.iter_mut().zip(config.rams.iter()) {
+        let (slot, bytes) = setting.value;
+        *ram = memory
+            .take_large(bytes, reserve)
+            .map(|memory| (slot, memory));
+        if ram.is_none() {
+            warn!(
+                "ram.{slot}: {} KiB of memory are not free; skipped",
+                bytes >> 10
+            );
+        }
+    }
+    rams
+}

@@ -1,0 +1,81 @@
+//! Memory that is given out once and never comes back.
+//!
+//! During start-up everyone who needs memory of any size takes it here: the
+//! heap, the rings, the frames, RAM disks. The list of what is left is plain
+//! arithmetic (`metal::map`); this file is where a range becomes a slice.
+
+use crate::arch;
+use core::ptr;
+use metal::map::{From, Map, Range};
+
+/// Below this everything is mapped from the start, and every device reaches it.
+const LOW: u64 = 1 << 32;
+
+/// The machine's free memory.
+pub struct Memory {
+    map: Map,
+}
+
+impl Memory {
+    /// All that `map` says is free.
+    ///
+    /// # Safety
+    /// What `map` lists is memory that nobody else uses, now or ever: no device,
+    /// no part of this kernel. Called once.
+    pub unsafe fn new(map: Map) -> Self {
+        Self { map }
+    }
+
+    /// Memory below 4 GiB, with whatever it holds.
+    pub fn take(&mut self, bytes: usize, align: usize) -> Option<&'static mut [u8]> {
+        let range = self
+            .map
+            .take(bytes as u64, align as u64, LOW, From::Bottom)?;
+        Some(&mut as_slice(range)[..bytes])
+    }
+
+    /// Memory below 4 GiB, zeroed.
+    pub fn take_zeroed(&mut self, bytes: usize, align: usize) -> Option<&'static mut [u8]> {
+        let memory = self.take(bytes, align)?;
+        memory.fill(0);
+        Some(memory)
+    }
+
+    /// Memory from anywhere, zeroed: for large things that need not lie low. At
+    /// least `reserve` bytes below 4 GiB stay free.
+    pub fn take_large(&mut self, bytes: u64, reserve: u64) -> Option<&'static mut [u8]> {
+        let mut rest = self.map.clone();
+        let range = rest
+            .take(bytes, 4096, u64::MAX, From::Top)
+            .filter(|_| low_bytes(&rest) >= reserve)
+            .filter(|range| arch::map_memory(range.start, range.bytes()))?;
+        self.map = rest;
+        let memory = &mut as_slice(range)[..bytes as usize];
+        memory.fill(0);
+        Some(memory)
+    }
+
+    /// Bytes that are free below 4 GiB.
+    pub fn free_low(&self) -> u64 {
+        low_bytes(&self.map)
+    }
+
+    /// Bytes the machine has.
+    pub fn total(&self) -> u64 {
+        self.map.total()
+    }
+}
+
+fn low_bytes(map: &Map) -> u64 {
+    let below = |range: &Range| range.end.min(LOW).saturating_sub(range.start);
+    map.ranges().iter().map(below).sum()
+}
+
+/// The bytes of a range that `Map::take` gave out.
+fn as_slice(range: Range) -> &'static mut [u8] {
+    let start = ptr::with_exposed_provenance_mut(range.start as usize);
+    // SAFETY: `Memory::new`'s caller vouches that this is memory which nobody
+    // else uses; the map gives out no byte twice; it is mapped, below 4 GiB from
+    // the start and above it by `take_large`. Any byte is a `u8`.
+    unsafe { core::slice::from_raw_parts_mut(start, range.bytes() as usize) }
+}

@@ -1,0 +1,142 @@
+//! Finding cards and disks.
+//!
+//! Before any memory is given away, everything on PCI loses its right to DMA: a
+//! network boot may have left a card receiving. Then each device that has a
+//! driver is started; one that can not be used costs a sentence with its name,
+//! never the start.
+
+use crate::arch;
+use crate::devices::{AnyDisk, AnyNic};
+use crate::machine::{Machine, PortConfig};
+use alloc::vec::Vec;
+use io::Text;
+use log::{debug, warn};
+use metal::mmio::{self, Place};
+use node::{Attached, Origin};
+use pci::{Function, Register};
+use virtio::{Blk, Bus, DeviceId, Error, MmioTransport, Net, PciTransport, Transport};
+
+/// What was found, in order of address.
+#[derive(Default)]
+pub struct Found {
+    /// Cards that run.
+    pub nics: Vec<AnyNic>,
+    /// Disks that run.
+    pub disks: Vec<Attached<AnyDisk>>,
+}
+
+/// A device's place and kind, for messages.
+type Name = Text<48>;
+
+/// Takes from every device on PCI the right to access memory.
+pub fn stop_dma() {
+    if let Some(config) = PortConfig::find() {
+        for function in pci::functions(&config) {
+            function.stop_dma(&config);
+        }
+    }
+}
+
+/// How many devices there may be to start: what their lists and rings will take
+/// has to be known before the first one starts.
+pub fn count(command_line: &[u8]) -> usize {
+    let on_pci = PortConfig::find().map_or(0, |config| {
+        pci::functions(&config)
+            .filter(|function| PciTransport::recognize(function).is_some())
+            .count()
+    });
+    on_pci + places(command_line).count()
+}
+
+/// Where virtio devices without PCI are.
+fn places(command_line: &[u8]) -> impl Iterator<Item = Place> {
+    let named = mmio::named(command_line);
+    // Where no PCI is and nothing is named, this is QEMU's microvm or nothing.
+    let is_known = PortConfig::find().is_none() && mmio::named(command_line).next().is_none();
+    let window = is_known.then(|| mmio::window(arch::second_controller()));
+    named.chain(window.into_iter().flatten().filter(is_taken))
+}
+
+/// Whether a place of the window has a device: most of them have none.
+fn is_taken(place: &Place) -> bool {
+    /// virtio 1.2, 4.2.2.
+    const MAGIC_VALUE: Register<u32> = Register::at(0);
+    const KIND: Register<u32> = Register::at(8);
+    const MAGIC: u32 = u32::from_le_bytes(*b"virt");
+    let bytes = place.bytes as usize;
+    arch::map_device(place.address, bytes)
+        .is_some_and(|registers| registers.read(MAGIC_VALUE) == MAGIC && registers.read(KIND) != 0)
+}
+
+/// Starts every device that has a driver.
+pub fn devices(machine: &mut Machine, command_line: &[u8]) -> Found {
+    let mut found = Found::default();
+    if let Some(config) = PortConfig::find() {
+        for function in pci::functions(&config) {
+            on_pci(&mut found, &function, &config, machine);
+        }
+    }
+    for place in places(command_line) {
+        if let Err(error) = at_place(&mut found, place, machine) {
+            warn!("{:#x} virtio: {error}; skipped", place.address);
+        }
+    }
+    found
+}
+
+fn on_pci(found: &mut Found, function: &Function, config: &PortConfig, machine: &mut Machine) {
+    let Some(id) = PciTransport::recognize(function) else {
+        if matches!(function.class, 1 | 2) {
+            debug!(
+                "{} {:04x}:{:04x}: no driver for it; skipped",
+                function.address, function.vendor, function.device
+            );
+        }
+        return;
+    };
+    let name = match id {
+        DeviceId::NET => Name::format(format_args!("{} virtio-net", function.address)),
+        DeviceId::BLOCK => Name::format(format_args!("{} virtio-blk", function.address)),
+        _ => return,
+    };
+    let started = PciTransport::new(function, config, machine)
+        .and_then(|transport| start(found, Bus::Pci(transport), machine, name.as_str()));
+    if let Err(error) = started {
+        function.stop_dma(config);
+        warn!("{name}: {error}; skipped");
+    }
+}
+
+fn at_place(found: &mut Found, place: Place, machine: &mut Machine) -> Result<(), Error> {
+    let bytes = place.bytes as usize;
+    let mut transport = MmioTransport::new(place.address, bytes, machine)?;
+    let kind = match transport.device() {
+        DeviceId::NET => "virtio-net",
+        DeviceId::BLOCK => "virtio-blk",
+        _ => return Ok(()),
+    };
+    // Only a line with a device behind it is opened.
+    transport.set_interrupts(arch::open_line(place.line));
+    let name = Name::format(format_args!("{:#x} {kind}", place.address));
+    start(found, Bus::Mmio(transport), machine, name.as_str())
+}
+
+/// Starts the driver of what is behind `transport`.
+fn start(
+    found: &mut Found,
+    transport: Bus,
+    machine: &mut Machine,
+    name: &str,
+) -> Result<(), Error> {
+    if transport.device() == DeviceId::NET {
+        let nic = Net::new(transport, machine, name)?;
+        found.nics.push(AnyNic::Virtio(nic));
+    } else {
+        let disk = Blk::new(transport, machine, name)?;
+        found.disks.push(Attached {
+            disk: AnyDisk::Virtio(disk),
+            origin: Origin::Bus,
+        });
+    }
+    Ok(())
+}
