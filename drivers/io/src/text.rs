@@ -25,6 +25,7 @@ impl<const N: usize> Text<N> {
     }
 
     /// The text that `args` formats to.
+    #[cold]
     pub fn format(args: fmt::Arguments<'_>) -> Self {
         let mut text = Self::EMPTY;
         // `write_str` below cuts and never fails.
@@ -34,6 +35,7 @@ impl<const N: usize> Text<N> {
 
     /// The printable ASCII of a device's string field: other bytes become
     /// spaces, and spaces and zeros at both ends are left out.
+    #[cold]
     pub fn from_device(bytes: &[u8]) -> Self {
         let is_filler = |byte: &u8| matches!(byte, 0 | b' ');
         let from = bytes
@@ -66,6 +68,7 @@ impl<const N: usize> Text<N> {
         self.len == 0
     }
 
+    #[cold]
     fn push_str(&mut self, value: &str) {
         let room = N - self.len;
         let mut cut = value.len().min(room);

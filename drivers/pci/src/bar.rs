@@ -37,6 +37,7 @@ pub struct Bar {
 
 impl Bar {
     /// The memory that register `index` names.
+    #[cold]
     pub fn of(function: &Function, config: &impl ConfigSpace, index: u8) -> Result<Self, Error> {
         let none = Error::NotMemory { bar: index };
         if index >= function.bars() {
@@ -87,6 +88,7 @@ impl Bar {
 
     /// This BAR at an address: its own, or one from the machine where the
     /// firmware gave it none.
+    #[cold]
     pub fn placed(
         self,
         function: &Function,
@@ -120,6 +122,7 @@ impl Bar {
     }
 
     /// Maps `bytes` of this BAR, from `offset` on.
+    #[cold]
     pub fn map(
         &self,
         offset: u64,

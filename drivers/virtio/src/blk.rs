@@ -111,6 +111,7 @@ struct Mark {
 
 impl<T: Transport> Blk<T> {
     /// Starts the disk. `name` is for messages: `00:04.0 virtio-blk`.
+    #[cold]
     pub fn new(
         mut transport: T,
         resources: &mut impl Resources,

@@ -110,6 +110,7 @@ impl Header {
 
 impl<T: Transport> Net<T> {
     /// Starts the card. `name` is for messages: `00:03.0 virtio-net`.
+    #[cold]
     pub fn new(
         mut transport: T,
         resources: &mut impl Resources,

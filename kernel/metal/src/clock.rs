@@ -60,6 +60,7 @@ impl io::Clock for Clock {
 impl Clock {
     /// Finds the rates of the counter and of the local timer. Time starts at
     /// `start`, a value of the counter.
+    #[cold]
     pub fn new(start: u64) -> (Self, Timer) {
         let told = processor_says().or_else(hypervisor_says).or_else(kvm_says);
         let (rate, source, count, ticks) = match told {

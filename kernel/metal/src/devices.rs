@@ -3,7 +3,9 @@
 //! The node is built for one type of each, so the choice is a match on a tag, not
 //! a call through a pointer. A new driver is one more variant here.
 
+use crate::clock::Clock;
 use io::{Disk, Done, Frame, Geometry, Identity, Instant, Nic, Request};
+use pci::DeviceMemory;
 use ram::RamDisk;
 use virtio::{Blk, Net};
 
@@ -19,6 +21,8 @@ pub enum AnyNic {
 pub enum AnyDisk {
     /// virtio-blk, on PCI or memory-mapped.
     Virtio(Blk),
+    /// A SATA drive.
+    Ahci(ahci::Disk<DeviceMemory, Clock>),
     /// Memory.
     Ram(RamDisk),
 }
@@ -40,7 +44,7 @@ macro_rules! nic {
 
 macro_rules! disk {
     ($self:ident, $driver:ident => $call:expr) => {
-        forward!($self, AnyDisk { Virtio, Ram }, $driver => $call)
+        forward!($self, AnyDisk { Virtio, Ahci, Ram }, $driver => $call)
     };
 }
 

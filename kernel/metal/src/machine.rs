@@ -63,7 +63,7 @@ impl ConfigSpace for PortConfig {
 pub struct Machine {
     /// Memory that is left.
     pub memory: Memory,
-    clock: Clock,
+    pub clock: Clock,
     frames: usize,
     /// Where memory below 4 GiB ends.
     memory_end: u64,

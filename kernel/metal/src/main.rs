@@ -103,10 +103,11 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
     }
 
     let total = machine.memory.total();
-    let pool = machine
-        .memory
-        .take(frames * SLOT_BYTES, 512)
-        .expect("the share for frames is what memory has left for them");
+    // Memory may have holes, and a driver may have taken more than its share:
+    // then there are fewer frames than the lists have room for.
+    let pool = machine.memory.take_most(frames * SLOT_BYTES);
+    let pool = pool.unwrap_or_default();
+    let frames = pool.len() / SLOT_BYTES;
     let mut node = Node::new(
         found.nics,
         found.disks,
@@ -152,6 +153,7 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
 }
 
 /// The console as the settings want it, and what `log` and a panic do.
+#[cold]
 fn open_console(config: &Config) {
     let setting = config.console.value;
     let serial = Serial::parse(setting.as_str());
@@ -170,6 +172,7 @@ fn open_console(config: &Config) {
 
 /// The memory of the RAM disks that the operator asked for, as far as there is
 /// any beyond `reserve`. There is no heap yet.
+#[cold]
 fn take_rams(
     config: &Config,
     memory: &mut Memory,

@@ -156,6 +156,14 @@ impl Map {
         Some(taken)
     }
 
+    /// Gives out `bytes` below `limit`, or as many as lie in one piece.
+    pub fn take_most(&mut self, bytes: u64, limit: u64) -> Option<Range> {
+        let piece = |range: &Range| range.end.min(limit).saturating_sub(range.start);
+        let largest = self.ranges().iter().map(piece).max()?;
+        self.take(bytes.min(largest), PAGE, limit, From::Bottom)
+            .filter(|_| largest > 0)
+    }
+
     /// What is free, in order of address.
     pub fn ranges(&self) -> &[Range] {
         &self.ranges[..self.len]
@@ -310,6 +318,17 @@ mod tests {
         assert_eq!(map.take(u64::MAX, PAGE, NO_LIMIT, From::Top), None);
         assert!(map.take(MIB, PAGE, NO_LIMIT, From::Top).is_some());
         assert_eq!(map.take(1, 1, NO_LIMIT, From::Bottom), None);
+    }
+
+    #[test]
+    fn the_most_of_what_is_wanted_is_the_largest_piece_below_the_limit() {
+        let mut map = map(&[(MIB, 2 * MIB), (3 * MIB, 6 * MIB), (8 * MIB, 99 * MIB)]);
+        let most = map.take_most(50 * MIB, 8 * MIB).unwrap();
+        assert_eq!(most, Range::of(3 * MIB, 3 * MIB));
+        let all = map.take_most(PAGE, 8 * MIB).unwrap();
+        assert_eq!(all, Range::of(MIB, PAGE));
+        assert_eq!(map.take_most(PAGE, MIB), None);
+        assert_eq!(Map::new().take_most(PAGE, NO_LIMIT), None);
     }
 
     #[test]

@@ -34,6 +34,13 @@ impl Memory {
         Some(&mut as_slice(range)[..bytes])
     }
 
+    /// Memory below 4 GiB: `bytes`, or as much as lies in one piece.
+    pub fn take_most(&mut self, bytes: usize) -> Option<&'static mut [u8]> {
+        let range = self.map.take_most(bytes as u64, LOW)?;
+        let len = bytes.min(range.bytes() as usize);
+        Some(&mut as_slice(range)[..len])
+    }
+
     /// Memory below 4 GiB, zeroed.
     pub fn take_zeroed(&mut self, bytes: usize, align: usize) -> Option<&'static mut [u8]> {
         let memory = self.take(bytes, align)?;

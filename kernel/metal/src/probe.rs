@@ -29,6 +29,7 @@ pub struct Found {
 type Name = Text<48>;
 
 /// Takes from every device on PCI the right to access memory.
+#[cold]
 pub fn stop_dma() {
     if let Some(config) = PortConfig::find() {
         for function in pci::functions(&config) {
@@ -39,11 +40,18 @@ pub fn stop_dma() {
 
 /// How many devices there may be to start: what their lists and rings will take
 /// has to be known before the first one starts.
+#[cold]
 pub fn count(command_line: &[u8]) -> usize {
     let on_pci = PortConfig::find().map_or(0, |config| {
         pci::functions(&config)
-            .filter(|function| PciTransport::recognize(function).is_some())
-            .count()
+            .map(|function| {
+                if ahci::is_ahci(&function) {
+                    6
+                } else {
+                    usize::from(PciTransport::recognize(&function).is_some())
+                }
+            })
+            .sum()
     });
     on_pci + places(command_line).count()
 }
@@ -69,6 +77,7 @@ fn is_taken(place: &Place) -> bool {
 }
 
 /// Starts every device that has a driver.
+#[cold]
 pub fn devices(machine: &mut Machine, command_line: &[u8]) -> Found {
     let mut found = Found::default();
     if let Some(config) = PortConfig::find() {
@@ -84,7 +93,24 @@ pub fn devices(machine: &mut Machine, command_line: &[u8]) -> Found {
     found
 }
 
+#[cold]
 fn on_pci(found: &mut Found, function: &Function, config: &PortConfig, machine: &mut Machine) {
+    if ahci::is_ahci(function) {
+        let clock = machine.clock;
+        for result in ahci::attach(function, config, machine, &clock) {
+            match result {
+                Ok(disk) => found.disks.push(Attached {
+                    disk: AnyDisk::Ahci(disk),
+                    origin: Origin::Bus,
+                }),
+                Err(error) if error.is_only_a_remark() => {
+                    debug!("{} ahci: {error}", function.address);
+                }
+                Err(error) => warn!("{} ahci: {error}; skipped", function.address),
+            }
+        }
+        return;
+    }
     let Some(id) = PciTransport::recognize(function) else {
         if matches!(function.class, 1 | 2) {
             debug!(
@@ -107,6 +133,7 @@ fn on_pci(found: &mut Found, function: &Function, config: &PortConfig, machine: 
     }
 }
 
+#[cold]
 fn at_place(found: &mut Found, place: Place, machine: &mut Machine) -> Result<(), Error> {
     let bytes = place.bytes as usize;
     let mut transport = MmioTransport::new(place.address, bytes, machine)?;
@@ -122,6 +149,7 @@ fn at_place(found: &mut Found, place: Place, machine: &mut Machine) -> Result<()
 }
 
 /// Starts the driver of what is behind `transport`.
+#[cold]
 fn start(
     found: &mut Found,
     transport: Bus,

@@ -86,6 +86,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
     /// # Panics
     /// If a port would get fewer than [`limits::FRAMES_PER_PORT_MIN`] frames, or if
     /// there are more than [`limits::PORTS_MAX`] ports.
+    #[cold]
     pub fn new(
         ports: Vec<N>,
         disks: Vec<Attached<D>>,
@@ -279,6 +280,7 @@ fn candidate<D: Disk>(attached: &Attached<D>) -> Candidate<'_> {
 }
 
 /// Gives every port its frames: the first ones are kept back, the rest receive.
+#[cold]
 fn open_ports<N: Nic>(
     nics: Vec<N>,
     frames: impl Iterator<Item = Frame>,
@@ -330,6 +332,7 @@ fn open_ports<N: Nic>(
     nics.into_iter().zip(shares).map(open).collect()
 }
 
+#[cold]
 fn export<D: Disk>(
     shelf: u16,
     planned: &Planned,

@@ -91,6 +91,7 @@ impl PciTransport {
 
     /// Takes the function: maps its registers, resets it, lets it do DMA, and
     /// interrupt by a message if the machine lends one.
+    #[cold]
     pub fn new(
         function: &Function,
         config: &impl ConfigSpace,

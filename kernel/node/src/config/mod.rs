@@ -289,6 +289,7 @@ impl Config {
 
     /// Reads all settings of one channel. The command line is words with a prefix,
     /// every other channel is lines.
+    #[cold]
     pub fn parse(&mut self, source: Source, text: &[u8]) {
         for entry in entries(source.form(), text) {
             let set = match entry.value {
