@@ -1,0 +1,35 @@
+//! Real guests against the real image: machines, networks, initiators, scenarios.
+//!
+//! A scenario starts [`Machine`]s from a [`Recipe`], joins them with a
+//! [`Switch`] that lives in this process, and looks on: every frame passes
+//! through us, so it can be captured, lost, doubled or held back, and our own
+//! [`Client`] is one more port. Nothing here needs a privilege, touches a host
+//! interface, or leaves the process.
+//!
+//! Two rules hold everywhere. Every wait has a deadline, and a [`Failure`] says
+//! what was expected and where the evidence lies.
+
+#![forbid(unsafe_code)]
+
+pub mod accel;
+pub mod client;
+mod console;
+mod failure;
+pub mod initiator;
+pub mod machine;
+pub mod network;
+pub mod packages;
+pub mod pattern;
+pub mod pcap;
+mod qmp;
+pub mod scenario;
+pub mod scenarios;
+
+pub use accel::Accel;
+pub use client::Client;
+pub use console::Console;
+pub use failure::{Failure, OrFail};
+pub use machine::{Board, BootFiles, Disk, Machine, Nic, Recipe};
+pub use network::{Cable, Mac, Switch, Tap};
+pub use qmp::Qmp;
+pub use scenario::{Context, Report, Scenario};

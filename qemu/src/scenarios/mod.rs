@@ -1,0 +1,146 @@
+//! Every scenario, in the order in which they are run.
+//!
+//! Cheap ones first, so that a node that does not start says so within seconds
+//! and not after a quarter of an hour. A scenario begins with machines of its
+//! own and leaves nothing behind but its folder: captures, consoles and disks.
+
+mod boots;
+mod durability;
+mod hostile;
+mod input;
+mod ipxe;
+mod linux;
+mod memory;
+mod outage;
+mod world;
+
+use crate::initiator::Linux;
+use crate::packages::Debs;
+use crate::{Failure, Scenario};
+use std::time::Duration;
+
+/// All scenarios.
+pub const fn all() -> &'static [Scenario] {
+    &ALL
+}
+
+/// Fetches and builds what `wanted` scenarios' guests are made of, once, so that
+/// no scenario's time goes into a download.
+pub fn prepare(wanted: &[&Scenario], debs: &Debs) -> Result<(), Failure> {
+    if wanted.iter().any(|scenario| scenario.linux) {
+        Linux::prepare(debs)?;
+    }
+    Ok(())
+}
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+static ALL: [Scenario; 14] = [
+    Scenario {
+        name: "boots",
+        sentence: "either boot file starts on q35, pc and microvm, with its settings, and is \
+                   on the network within half a second",
+        limit: seconds(90),
+        linux: false,
+        run: boots::boots,
+    },
+    Scenario {
+        name: "bad-settings",
+        sentence: "a bad setting is named with its key, text and place, and the node serves",
+        limit: seconds(30),
+        linux: false,
+        run: input::bad_settings,
+    },
+    Scenario {
+        name: "bad-devices",
+        sentence: "no disk, no card, an empty disk, a dead link or an old processor is a sentence \
+                   on the console, and what works is served",
+        limit: seconds(60),
+        linux: false,
+        run: input::bad_devices,
+    },
+    Scenario {
+        name: "dirty-memory",
+        sentence: "the node does not rely on memory being zero, and 16 MiB of it are enough",
+        limit: seconds(60),
+        linux: false,
+        run: memory::dirty_memory,
+    },
+    Scenario {
+        name: "durable",
+        sentence: "a write is answered after a flush that covers it, and a batch shares one",
+        limit: seconds(60),
+        linux: false,
+        run: durability::durable,
+    },
+    Scenario {
+        name: "hostile-frames",
+        sentence: "no frame, however made, stops the node, changes a sector it may not, or gets \
+                   back a byte that was not written for it",
+        limit: seconds(240),
+        linux: false,
+        run: hostile::hostile_frames,
+    },
+    Scenario {
+        name: "ipxe-sanboot",
+        sentence: "iPXE boots from an export and its boot sector reads on",
+        limit: seconds(90),
+        linux: false,
+        run: ipxe::sanboot,
+    },
+    Scenario {
+        name: "linux-mtu1500",
+        sentence: "Linux keeps a file system on an export, 1,024 bytes a frame, also over a \
+                   restart of the node",
+        limit: seconds(240),
+        linux: true,
+        run: linux::mtu_1500,
+    },
+    Scenario {
+        name: "linux-mtu9000",
+        sentence: "with an MTU of 9000 the same goes at 8,704 bytes a frame, with no other \
+                   setting on the host",
+        limit: seconds(240),
+        linux: true,
+        run: linux::mtu_9000,
+    },
+    Scenario {
+        name: "linux-small-path",
+        sentence: "where a switch drops long frames, a host with an MTU of 9000 gets 1,024-byte \
+                   frames and never notices",
+        limit: seconds(120),
+        linux: true,
+        run: linux::small_path,
+    },
+    Scenario {
+        name: "aoetools",
+        sentence: "the tools that come with the driver show what they should",
+        limit: seconds(120),
+        linux: true,
+        run: linux::aoetools,
+    },
+    Scenario {
+        name: "sixteen-exports",
+        sentence: "sixteen disks of one node are sixteen exports, written at once and never mixed",
+        limit: seconds(180),
+        linux: true,
+        run: linux::sixteen_exports,
+    },
+    Scenario {
+        name: "two-paths",
+        sentence: "of two paths one is pulled during writes, and nothing is lost",
+        limit: seconds(180),
+        linux: true,
+        run: outage::two_paths,
+    },
+    Scenario {
+        name: "node-killed",
+        sentence: "a node that is killed during writes and comes back is a pause for Linux and \
+                   no error",
+        limit: seconds(180),
+        linux: true,
+        run: outage::node_killed,
+    },
+];

@@ -1,0 +1,114 @@
+//! Things that break while Linux writes: a path, and the node itself.
+
+use super::world::{self, HOST, NODE, SHELF, Wire, must, until};
+use crate::initiator::Linux;
+use crate::{Context, Disk, Failure, Nic, Report};
+use std::thread;
+use std::time::Duration;
+
+const VERIFY: &str = include_str!("../../guest/verify.sh");
+
+const MIB: u64 = 1 << 20;
+/// Requests that must have been answered before something breaks, so that it
+/// breaks in the middle of them.
+const IN_THE_MIDDLE: u64 = 1000;
+/// How long the dead node stays dead. Linux must take up to 20 s as a pause.
+const DEAD_FOR: Duration = Duration::from_secs(8);
+
+/// Two switches, a card of the node and one of Linux on each. One cable is
+/// pulled in the middle and put back later.
+pub(super) fn two_paths(context: &mut Context) -> Result<Report, Failure> {
+    let switches = [context.switch("net0")?, context.switch("net1")?];
+    let wires = [Wire::watch(&switches[0]), Wire::watch(&switches[1])];
+    let disk = context.disk("disk", 64 * MIB)?;
+    let mut recipe = world::node(context, "node").disk(Disk::file(&disk).serial("path0"));
+    for (switch, mac) in switches.iter().zip(NODE) {
+        recipe = recipe.nic(Nic::on(switch, mac).mtu(9000));
+    }
+    let mut node = recipe.start(context.folder())?;
+    node.wait_for_first_aoe(context.seconds(10))?;
+    let cards = switches
+        .iter()
+        .zip(HOST)
+        .map(|(switch, mac)| Nic::on(switch, mac).mtu(9000));
+    let guest = Linux::prepare(context.debs())?.start(
+        context,
+        "linux",
+        cards,
+        &format!("EXPORT=e{SHELF}.0 SIZE=32M RATE=1500 PATHS=eth0,eth1\n{VERIFY}"),
+    )?;
+    guest.ok("running", context.seconds(60))?;
+    for (path, wire) in wires.iter().enumerate() {
+        until(
+            context.seconds(30),
+            &node,
+            || format!("path {path} carries no writes"),
+            || wire.replies() >= IN_THE_MIDDLE,
+        )?;
+    }
+    node.cable(1).pull();
+    let before = wires[0].replies();
+    let took = guest.ok("verified", context.seconds(120))?;
+    let alone = wires[0].replies() - before;
+    must(alone > IN_THE_MIDDLE, &node, || {
+        format!("fio was nearly done when the cable was pulled ({alone} requests after it)")
+    })?;
+
+    node.cable(1).restore();
+    guest.tell("again")?;
+    guest.ok("read-back", context.seconds(60))?;
+    guest.end(context.seconds(20))?;
+    let mut report = Report::new();
+    report.note(format!(
+        "written and verified in {took} s, {alone} answers over the path that was left"
+    ));
+    Ok(report)
+}
+
+/// The node is killed in the middle and started anew seconds later.
+pub(super) fn node_killed(context: &mut Context) -> Result<Report, Failure> {
+    let switch = context.switch("net")?;
+    let wire = Wire::watch(&switch);
+    let disk = context.disk("disk", 64 * MIB)?;
+    let recipe = |name| {
+        world::node(context, name)
+            .disk(Disk::file(&disk).serial("kill0"))
+            .nic(Nic::on(&switch, NODE[0]).mtu(9000))
+    };
+    let mut node = recipe("node").start(context.folder())?;
+    node.wait_for_first_aoe(context.seconds(10))?;
+    let guest = Linux::prepare(context.debs())?.start(
+        context,
+        "linux",
+        [Nic::on(&switch, HOST[0]).mtu(9000)],
+        &format!("EXPORT=e{SHELF}.0 SIZE=32M RATE=1500 PATHS=eth0\n{VERIFY}"),
+    )?;
+    guest.ok("running", context.seconds(60))?;
+    until(
+        context.seconds(30),
+        &node,
+        || "Linux does not write".to_owned(),
+        || wire.replies() >= IN_THE_MIDDLE,
+    )?;
+    node.kill();
+    let at_the_kill = wire.replies();
+    thread::sleep(DEAD_FOR);
+
+    let mut node = recipe("node-again").start(context.folder())?;
+    let back_after = node.wait_for_first_aoe(context.seconds(10))?;
+    let took = guest.ok("verified", context.seconds(120))?;
+    let after = wire.replies() - at_the_kill;
+    must(after > IN_THE_MIDDLE, &node, || {
+        format!("fio was nearly done when the node was killed ({after} requests after it)")
+    })?;
+    guest.tell("again")?;
+    guest.ok("read-back", context.seconds(60))?;
+    guest.end(context.seconds(20))?;
+    let mut report = Report::new();
+    report.note(format!(
+        "dead for {:.0} s, back {:.2} s after its start; fio took {took} s in all",
+        DEAD_FOR.as_secs_f64(),
+        back_after.as_secs_f64(),
+    ));
+    Ok(report)
+}

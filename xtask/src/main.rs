@@ -1,0 +1,78 @@
+//! Every verb of the project: `cargo xtask VERB`.
+//!
+//! Automation is Rust so that it is read, tested and debugged like the rest;
+//! a shell script here only ever calls one of these verbs. One verb, one module.
+
+#![forbid(unsafe_code)]
+
+mod build;
+mod command;
+mod freestanding;
+mod house;
+mod interrupt;
+mod progress;
+mod run;
+mod scenario;
+mod tap;
+mod test;
+mod tidy;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use house::House;
+use std::process::ExitCode;
+
+/// ublade: a storage node that is its own operating system
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Build the kernel and its boot file, and print their sizes
+    Build,
+    /// Build, boot in QEMU, write and read back through AoE, then the node's console
+    Run(run::Options),
+    /// Everything: format, lints, unit and exhaustive tests, house rules, real machines
+    Test(test::Options),
+    /// Everything but the machines: what to run before a push
+    Check,
+    /// The house rules: crate arrows, places of unsafe, rule citations, paths
+    Tidy,
+    /// One scenario in this process; `test` runs each in a process of its own
+    #[command(hide = true)]
+    Scenario(scenario::Options),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let Some(verb) = arguments.verb else {
+        // Without a verb the list of verbs is what was asked for.
+        return match Arguments::command().print_help() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    };
+    interrupt::install();
+    let house = House::here();
+    let outcome = match verb {
+        Verb::Build => build::verb(&house),
+        Verb::Run(options) => run::verb(&house, &options),
+        Verb::Test(options) => test::verb(&house, &options),
+        Verb::Check => test::verb(&house, &test::Options::quick()),
+        Verb::Tidy => tidy::verb(&house),
+        Verb::Scenario(options) => scenario::verb(&house, &options),
+    };
+    interrupt::clean_up();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        // What broke off because we ended it is no failure to explain.
+        Err(_) if interrupt::came() => ExitCode::from(interrupt::EXIT_INTERRUPTED),
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
