@@ -3,8 +3,17 @@
 
 start_aoe
 export_up "$EXPORT"
-# "eth0" or "eth0,eth1": every link over which the export answered.
-paths_are() { [ "$(attribute "$EXPORT" netif)" = "$PATHS" ]; }
+# PATHS is "eth0" or "eth0,eth1": every link over which the export answered, in
+# whatever order they did. A link that was not ready when the driver asked first
+# has not heard the question, so it is asked again.
+paths_are() {
+    local links
+    links=$(attribute "$EXPORT" netif | tr ',' '\n' | sort | tr '\n' ',')
+    [ "$links" = "$PATHS," ] || {
+        echo >/dev/etherd/discover
+        false
+    }
+}
 within 10 paths_are
 ok running "$(attribute "$EXPORT" netif)"
 
