@@ -71,6 +71,7 @@ pub struct Disk {
     backing: String,
     cache: &'static str,
     read_only: bool,
+    model: Option<&'static str>,
     properties: String,
 }
 
@@ -88,6 +89,7 @@ impl Disk {
             backing: backing.to_owned(),
             cache: "writeback",
             read_only: false,
+            model: None,
             properties: String::new(),
         }
     }
@@ -113,7 +115,14 @@ impl Disk {
         self
     }
 
-    /// Any other property of the virtio-blk device: `num-queues=1`.
+    /// Another disk than virtio-blk: `nvme`.
+    #[must_use]
+    pub fn model(mut self, model: &'static str) -> Self {
+        self.model = Some(model);
+        self
+    }
+
+    /// Any other property of the disk's device: `num-queues=1`.
     #[must_use]
     pub fn property(mut self, property: &str) -> Self {
         self.properties.push(',');
@@ -433,6 +442,10 @@ impl Recipe {
                 properties,
                 ..
             } = disk;
+            let device = match disk.model {
+                Some(model) => model.to_owned(),
+                None => format!("virtio-blk-{}", self.board.bus()),
+            };
             let read_only = if disk.read_only { ",read-only=on" } else { "" };
             add(&[
                 "-drive",
@@ -440,10 +453,7 @@ impl Recipe {
                     "if=none,id=drive{index},cache={cache},discard=unmap{read_only},{backing}"
                 ),
                 "-device",
-                &format!(
-                    "virtio-blk-{},id=disk{index},drive=drive{index}{properties}",
-                    self.board.bus()
-                ),
+                &format!("{device},id=disk{index},drive=drive{index}{properties}"),
             ]);
         }
         for (index, nic) in self.nics.iter().enumerate() {

@@ -23,6 +23,8 @@ pub enum AnyDisk {
     Virtio(Blk),
     /// A SATA drive.
     Ahci(ahci::Disk<DeviceMemory, Clock>),
+    /// A namespace of an NVMe controller.
+    Nvme(nvme::Disk),
     /// Memory.
     Ram(RamDisk),
 }
@@ -44,7 +46,7 @@ macro_rules! nic {
 
 macro_rules! disk {
     ($self:ident, $driver:ident => $call:expr) => {
-        forward!($self, AnyDisk { Virtio, Ahci, Ram }, $driver => $call)
+        forward!($self, AnyDisk { Virtio, Ahci, Nvme, Ram }, $driver => $call)
     };
 }
 

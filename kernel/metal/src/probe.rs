@@ -25,6 +25,24 @@ pub struct Found {
     pub disks: Vec<Attached<AnyDisk>>,
 }
 
+/// Most namespaces that are served of one NVMe controller. Nearly all have one,
+/// and what each takes is set aside before it is known how many there are.
+const NAMESPACES_MAX: usize = 4;
+
+/// Drives that memory is set aside for on one SATA controller: the ports of the
+/// usual one (ICH9). More drives share what is left.
+const DRIVES_USUAL: usize = 6;
+
+impl Found {
+    /// One more disk, that the machine's bus has.
+    fn add(&mut self, disk: AnyDisk) {
+        self.disks.push(Attached {
+            disk,
+            origin: Origin::Bus,
+        });
+    }
+}
+
 /// A device's place and kind, for messages.
 type Name = Text<48>;
 
@@ -46,7 +64,9 @@ pub fn count(command_line: &[u8]) -> usize {
         pci::functions(&config)
             .map(|function| {
                 if ahci::is_ahci(&function) {
-                    6
+                    DRIVES_USUAL
+                } else if nvme::is_nvme(&function) {
+                    NAMESPACES_MAX
                 } else {
                     usize::from(PciTransport::recognize(&function).is_some())
                 }
@@ -99,15 +119,25 @@ fn on_pci(found: &mut Found, function: &Function, config: &PortConfig, machine: 
         let clock = machine.clock;
         for result in ahci::attach(function, config, machine, &clock) {
             match result {
-                Ok(disk) => found.disks.push(Attached {
-                    disk: AnyDisk::Ahci(disk),
-                    origin: Origin::Bus,
-                }),
+                Ok(disk) => found.add(AnyDisk::Ahci(disk)),
                 Err(error) if error.is_only_a_remark() => {
                     debug!("{} ahci: {error}", function.address);
                 }
                 Err(error) => warn!("{} ahci: {error}; skipped", function.address),
             }
+        }
+        return;
+    }
+    if nvme::is_nvme(function) {
+        let before = found.disks.len();
+        for result in nvme::attach(function, config, machine, NAMESPACES_MAX) {
+            match result {
+                Ok(disk) => found.add(AnyDisk::Nvme(disk)),
+                Err(error) => warn!("{} nvme: {error}; skipped", function.address),
+            }
+        }
+        if found.disks.len() == before {
+            function.stop_dma(config);
         }
         return;
     }
@@ -161,10 +191,7 @@ fn start(
         found.nics.push(AnyNic::Virtio(nic));
     } else {
         let disk = Blk::new(transport, machine, name)?;
-        found.disks.push(Attached {
-            disk: AnyDisk::Virtio(disk),
-            origin: Origin::Bus,
-        });
+        found.add(AnyDisk::Virtio(disk));
     }
     Ok(())
 }

@@ -5,13 +5,16 @@
 //! own and leaves nothing behind but its folder: captures, consoles and disks.
 
 mod boots;
+mod disks;
 mod durability;
 mod hostile;
 mod input;
 mod ipxe;
 mod linux;
 mod memory;
+mod nvme;
 mod outage;
+mod sata;
 mod world;
 
 use crate::initiator::Linux;
@@ -37,7 +40,7 @@ const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-static ALL: [Scenario; 14] = [
+static ALL: [Scenario; 16] = [
     Scenario {
         name: "boots",
         sentence: "either boot file starts on q35, pc and microvm, with its settings, and is \
@@ -74,6 +77,21 @@ static ALL: [Scenario; 14] = [
         limit: seconds(60),
         linux: false,
         run: durability::durable,
+    },
+    Scenario {
+        name: "nvme",
+        sentence: "a namespace of an NVMe controller is an export, and keeps what is written",
+        limit: seconds(60),
+        linux: false,
+        run: nvme::nvme,
+    },
+    Scenario {
+        name: "sata",
+        sentence: "a SATA drive is an export, keeps what is written, and a bad sector is one \
+                   failed request",
+        limit: seconds(60),
+        linux: false,
+        run: sata::sata,
     },
     Scenario {
         name: "hostile-frames",

@@ -1,0 +1,326 @@
+//! One namespace as an [`io::Disk`]: a queue pair, and a table of what is lent.
+//!
+//! A command's number names a slot of our own table and says how often that slot
+//! was used, so an answer that comes twice, or late, or from nowhere is not
+//! mistaken for one. What finds no free slot waits in a list as long as the
+//! machine has frames.
+//!
+//! A command that is not answered is named once and never given up: the controller
+//! may still write into its frame, and a reset that would make the frame ours
+//! again would take every other namespace with it. A host has its own time limit.
+
+use crate::command::Command;
+use crate::queue::Queue;
+use crate::registers::Registers;
+use crate::service::{Broken, Service};
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use io::{Done, Frame, Geometry, Identity, Instant, Op, Outcome, Request, Text, WriteCache};
+use pci::DeviceMemory;
+
+/// Most slots: a slot's number has 8 bits, and a command's number is never all
+/// ones, which has a meaning in error logs (NVMe 2.0, 4.1.2).
+const SLOTS_MAX: usize = 255;
+/// After this time a person should know that a disk does not answer.
+const SILENCE_MAX_US: u64 = 30_000_000;
+/// How often we look for that.
+const SILENCE_LOOK_US: u64 = 1_000_000;
+
+/// What a disk starts with.
+pub(crate) struct Start<R> {
+    pub queue: Queue<R>,
+    pub namespace: u32,
+    pub geometry: Geometry,
+    pub identity: Identity,
+    pub place: pci::Address,
+    pub frames: usize,
+    pub has_interrupt: bool,
+    pub now: Instant,
+}
+
+/// A request that the controller has.
+struct Lent {
+    request: Request,
+    frame: Frame,
+    since: Instant,
+}
+
+/// A place for a request.
+#[derive(Default)]
+struct Slot {
+    lent: Option<Lent>,
+    /// How often it was used.
+    uses: u8,
+}
+
+/// A namespace. See the module's header.
+pub struct Disk<R = DeviceMemory> {
+    queue: Queue<R>,
+    namespace: u32,
+    geometry: Geometry,
+    identity: Identity,
+    name: Text<40>,
+    slots: Box<[Slot]>,
+    /// Slots that nobody has.
+    free: Vec<u8>,
+    /// Requests that wait for a slot, in order.
+    backlog: VecDeque<(Request, Frame)>,
+    /// What ended without the controller, or was given back when it stopped.
+    ended: VecDeque<Done>,
+    has_interrupt: bool,
+    service: Service,
+    broken: Option<Broken>,
+    doorbells: u64,
+    now: Instant,
+    looked_at: Instant,
+    silent: bool,
+}
+
+impl<R: Registers> Disk<R> {
+    pub(crate) fn new(start: Start<R>) -> Self {
+        let depth = start.queue.depth().min(SLOTS_MAX);
+        let waiting = start.frames.saturating_sub(depth);
+        Self {
+            queue: start.queue,
+            namespace: start.namespace,
+            geometry: start.geometry,
+            identity: start.identity,
+            name: Text::format(format_args!(
+                "{} nvme namespace {}",
+                start.place, start.namespace
+            )),
+            slots: (0..depth).map(|_| Slot::default()).collect(),
+            // The lowest is taken first: a quiet disk uses few cache lines.
+            free: (0..depth as u8).rev().collect(),
+            backlog: VecDeque::with_capacity(waiting),
+            ended: VecDeque::with_capacity(start.frames),
+            has_interrupt: start.has_interrupt,
+            service: Service::Running,
+            broken: None,
+            doorbells: 0,
+            now: start.now,
+            looked_at: start.now,
+            silent: false,
+        }
+    }
+
+    /// Its number at its controller, from 1 on.
+    pub fn namespace(&self) -> u32 {
+        self.namespace
+    }
+
+    /// Commands that run at a time.
+    pub fn depth(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether a request has waited for so long that it was named.
+    pub fn is_silent(&self) -> bool {
+        self.silent
+    }
+
+    /// How often the doorbell was rung for commands.
+    pub fn doorbells(&self) -> u64 {
+        self.doorbells
+    }
+
+    /// Lends the requests that wait, as far as there are slots.
+    fn lend_waiting(&mut self) {
+        while !self.free.is_empty()
+            && let Some((request, frame)) = self.backlog.pop_front()
+        {
+            self.lend(request, frame);
+        }
+    }
+
+    /// Lends a request to the controller. There is a free slot.
+    fn lend(&mut self, request: Request, mut frame: Frame) {
+        let command = Command::of(&request, &mut frame, self.namespace);
+        let number = self.free.pop().expect("there is a free slot");
+        let slot = &mut self.slots[usize::from(number)];
+        slot.lent = Some(Lent {
+            request,
+            frame,
+            since: self.now,
+        });
+        self.queue
+            .push(&command, u16::from_le_bytes([number, slot.uses]));
+    }
+
+    /// The request that a command's number names, if the controller has it.
+    fn take(&mut self, id: u16) -> Option<Lent> {
+        let [number, uses] = id.to_le_bytes();
+        let slot = self.slots.get_mut(usize::from(number))?;
+        if slot.uses != uses {
+            return None;
+        }
+        let lent = slot.lent.take()?;
+        slot.uses = slot.uses.wrapping_add(1);
+        self.free.push(number);
+        Some(lent)
+    }
+
+    /// Notes how a request ended that the controller is not asked about.
+    fn end(&mut self, request: Request, outcome: Outcome, frame: Frame) {
+        self.ended.push_back(Done {
+            request,
+            outcome,
+            frame,
+        });
+    }
+
+    /// Takes everything back: the controller has let go of it.
+    fn give_up(&mut self) {
+        for number in 0..self.slots.len() {
+            if let Some(lent) = self.slots[number].lent.take() {
+                self.end(lent.request, Outcome::Fault, lent.frame);
+            }
+        }
+        while let Some((request, frame)) = self.backlog.pop_front() {
+            self.end(request, Outcome::Fault, frame);
+        }
+    }
+
+    /// Says once that the disk is silent, and once that it is not any more.
+    fn look_for_silence(&mut self) {
+        if self.now.since_us(self.looked_at) < SILENCE_LOOK_US {
+            return;
+        }
+        self.looked_at = self.now;
+        let waits = |lent: &Lent| self.now.since_us(lent.since) > SILENCE_MAX_US;
+        let silent = self
+            .slots
+            .iter()
+            .filter_map(|slot| slot.lent.as_ref())
+            .any(waits);
+        if silent != self.silent {
+            self.silent = silent;
+            let name = self.name.as_str();
+            let seconds = SILENCE_MAX_US / 1_000_000;
+            if silent {
+                log::error!("{name}: has not answered a request for {seconds} s");
+            } else {
+                log::info!("{name}: answers again");
+            }
+        }
+    }
+
+    fn is_running(&self) -> bool {
+        self.service == Service::Running && self.broken.is_none()
+    }
+}
+
+impl<R: Registers> io::Disk for Disk<R> {
+    fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn submit(&mut self, request: Request, frame: Frame) {
+        let outcome = match request.op {
+            _ if self.service != Service::Running => Some(Outcome::Fault),
+            // What has no volatile cache is durable when it is reported.
+            Op::Flush if self.geometry.write_cache == WriteCache::None => Some(Outcome::Done),
+            Op::Discard if self.geometry.discard.is_none() => Some(Outcome::Unsupported),
+            Op::Read | Op::Write | Op::Flush | Op::Discard => None,
+        };
+        if let Some(outcome) = outcome {
+            return self.end(request, outcome, frame);
+        }
+        // First those that wait: so the list holds something only while every
+        // slot is taken, and both together hold every frame.
+        self.lend_waiting();
+        if self.backlog.is_empty() && !self.free.is_empty() {
+            self.lend(request, frame);
+        } else {
+            self.backlog.push_back((request, frame));
+        }
+    }
+
+    fn poll_done(&mut self) -> Option<Done> {
+        if let Some(done) = self.ended.pop_front() {
+            return Some(done);
+        }
+        if !self.is_running() {
+            return None;
+        }
+        let answer = self.queue.pop()?;
+        let Some(lent) = self.take(answer.id) else {
+            // The next tick takes it out of service.
+            self.broken = Some(Broken::WrongAnswer);
+            return None;
+        };
+        Some(Done {
+            request: lent.request,
+            outcome: answer.status.outcome(lent.request.op),
+            frame: lent.frame,
+        })
+    }
+
+    fn lent(&self, ticket: u32) -> Option<&Frame> {
+        let lent = self.slots.iter().filter_map(|slot| slot.lent.as_ref());
+        let lent = lent.map(|lent| (&lent.request, &lent.frame));
+        let waiting = self.backlog.iter().map(|(request, frame)| (request, frame));
+        let ended = self.ended.iter().map(|done| (&done.request, &done.frame));
+        lent.chain(waiting)
+            .chain(ended)
+            .find(|(request, _)| request.ticket == ticket)
+            .map(|(_, frame)| frame)
+    }
+
+    fn kick(&mut self) {
+        if !self.is_running() {
+            return;
+        }
+        self.lend_waiting();
+        // Room for the answers before the commands that will have them.
+        self.queue.make_room();
+        if self.queue.ring() {
+            self.doorbells += 1;
+        }
+    }
+
+    fn tick(&mut self, now: Instant) -> bool {
+        self.now = now;
+        let has_let_go =
+            self.service
+                .watch(self.queue.registers(), self.broken, self.name.as_str());
+        if has_let_go {
+            self.give_up();
+        }
+        if self.service == Service::Running {
+            self.look_for_silence();
+        }
+        false
+    }
+
+    fn arm(&mut self) -> bool {
+        if !self.ended.is_empty() {
+            return true;
+        }
+        if !self.is_running() {
+            return false;
+        }
+        if !self.has_interrupt {
+            // A disk that holds nothing has nothing to say.
+            return self.free.len() < self.slots.len();
+        }
+        // A controller may hold back its message while answers are untold.
+        self.queue.tell_head();
+        self.queue.has_answer()
+    }
+
+    fn disarm(&mut self) {
+        // Messages stay on: to close and open the entry of the table would cost
+        // two register accesses a sleep, and a message that finds the node awake
+        // costs a few hundred instructions and no access.
+    }
+
+    fn name(&self) -> &str {
+        self.name.as_str()
+    }
+}

@@ -1,0 +1,98 @@
+//! A node whose disks are namespaces of NVMe controllers.
+
+use super::disks::{self, LONG, SHORT, flow};
+use super::world::{self, CLIENT, blame, must};
+use crate::client::{AtaRequest, Client, ata};
+use crate::pattern::SECTOR_BYTES;
+use crate::{Context, Disk, Failure, Report};
+
+const MIB: u64 = 1 << 20;
+
+/// Disks on NVMe controllers, one that is well and several that are not plain.
+pub(super) fn nvme(context: &mut Context) -> Result<Report, Failure> {
+    let mut report = Report::new();
+    // A second controller, whose sectors are too long for AoE, costs a sentence.
+    let coarse = context.disk("coarse", 4 * MIB)?;
+    let beside = |recipe: crate::Recipe| {
+        let coarse = Disk::file(&coarse)
+            .model("nvme")
+            .serial("coarse")
+            .property("logical_block_size=4096,physical_block_size=4096");
+        recipe.disk(coarse)
+    };
+    let sentence = "nvme: namespace 1: has sectors of 4096 bytes";
+    disks::keeps_what_is_written(context, &mut report, "nvme", beside, sentence)?;
+    errors_and_namespaces(context)?;
+    Ok(report)
+}
+
+/// A disk with a sector that can not be read. Beside it a controller with two
+/// namespaces, which never mix.
+fn errors_and_namespaces(context: &Context) -> Result<(), Failure> {
+    let switch = context.switch("errors")?;
+    let mut client = Client::new(&switch, CLIENT);
+    let mut recipe = disks::with_a_bad_sector(context, &switch, "nvme")?
+        .arguments(&["-device", "nvme,id=pair,serial=pair"]);
+    for number in [1, 2] {
+        let file = context.disk(&format!("namespace{number}"), MIB)?;
+        let drive = format!(
+            "if=none,id=namespace{number},format=raw,discard=unmap,file={}",
+            file.display()
+        );
+        let device = format!("nvme-ns,bus=pair,drive=namespace{number},nsid={number}");
+        recipe = recipe.arguments(&["-drive", &drive, "-device", &device]);
+    }
+    let node = recipe.start(context.folder())?;
+    let exports = world::exports(context, &node, &mut client, 3)?;
+    disks::only_the_bad_sector_fails(context, &node, &mut client, &exports[0])?;
+
+    let sectors = MIB as usize / SECTOR_BYTES;
+    for (export, seed) in exports[1..].iter().zip([LONG, SHORT]) {
+        client
+            .write_pattern(export, 0, sectors, seed, flow(context, u8::MAX))
+            .map_err(blame(&node))?;
+    }
+    for ((export, seed), serial) in exports[1..]
+        .iter()
+        .zip([LONG, SHORT])
+        .zip(["pair", "pair-2"])
+    {
+        client
+            .check_pattern(export, 0, sectors, seed, flow(context, u8::MAX))
+            .map_err(blame(&node))?;
+        let identity = client
+            .identify(export, context.seconds(5))
+            .map_err(blame(&node))?;
+        must(identity.serial() == serial, &node, || {
+            format!("serial number {serial} is {:?}", identity.serial())
+        })?;
+    }
+
+    // The first namespace forgets its first half and keeps the second.
+    let half = sectors as u64 / 2;
+    let mut ranges = [0; SECTOR_BYTES];
+    ranges[..8].copy_from_slice(&(half << 48).to_le_bytes());
+    let discard = AtaRequest {
+        flags: 0x41,
+        feature: 0x01,
+        count: 1,
+        opcode: ata::DATA_SET_MANAGEMENT,
+        ..AtaRequest::default()
+    };
+    let reply = client
+        .ata(&exports[1], discard, &ranges, 0, context.seconds(5))
+        .map_err(blame(&node))?;
+    must(!reply.ata_failed(), &node, || {
+        format!("a discard is answered by {reply:?}")
+    })?;
+    client
+        .check_pattern(
+            &exports[1],
+            half,
+            sectors - half as usize,
+            LONG,
+            flow(context, u8::MAX),
+        )
+        .map(drop)
+        .map_err(blame(&node))
+}
