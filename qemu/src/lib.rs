@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 pub mod accel;
+pub mod bench;
 pub mod client;
 mod console;
 mod failure;

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod build;
 mod command;
 mod freestanding;
@@ -37,6 +38,8 @@ enum Verb {
     Run(run::Options),
     /// Everything: format, lints, unit and exhaustive tests, house rules, real machines
     Test(test::Options),
+    /// What a request costs the node and vblade: counts, times, and a report
+    Bench(bench::Options),
     /// Everything but the machines: what to run before a push
     Check,
     /// The house rules: crate arrows, places of unsafe, rule citations, paths
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Verb::Build => build::verb(&house),
         Verb::Run(options) => run::verb(&house, &options),
         Verb::Test(options) => test::verb(&house, &options),
+        Verb::Bench(options) => bench::verb(&house, &options),
         Verb::Check => test::verb(&house, &test::Options::quick()),
         Verb::Tidy => tidy::verb(&house),
         Verb::Scenario(options) => scenario::verb(&house, &options),

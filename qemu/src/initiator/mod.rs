@@ -11,3 +11,4 @@ mod elf;
 pub mod linux;
 
 pub use linux::{Guest, Linux};
+pub(crate) use linux::{Kernel, Parts};

@@ -1,0 +1,98 @@
+//! The counting plugin, seen from outside the guest.
+
+use crate::{Failure, OrFail};
+use std::path::{Path, PathBuf};
+
+/// What the plugin counted, or a difference of two readings.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    /// Instructions that the guest ran.
+    pub instructions: u64,
+    /// Reads of device registers.
+    pub device_reads: u64,
+    /// Writes to device registers.
+    pub device_writes: u64,
+}
+
+impl Counts {
+    /// What was counted since `earlier`.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            instructions: self.instructions - earlier.instructions,
+            device_reads: self.device_reads - earlier.device_reads,
+            device_writes: self.device_writes - earlier.device_writes,
+        }
+    }
+
+    /// Accesses to device registers, either way.
+    pub fn accesses(self) -> u64 {
+        self.device_reads + self.device_writes
+    }
+}
+
+/// What to count. Watching registers slows the guest's every access to memory
+/// down, so the two kinds of figure come from two machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Watch {
+    Instructions,
+    Registers,
+}
+
+impl Watch {
+    /// A name for files and machines.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Instructions => "instructions",
+            Self::Registers => "registers",
+        }
+    }
+}
+
+/// A counter in one machine.
+#[derive(Clone, Debug)]
+pub(super) struct Counter {
+    plugin: PathBuf,
+    file: PathBuf,
+    watch: Watch,
+}
+
+impl Counter {
+    /// A counter that keeps its figures in `file`.
+    pub(super) fn new(plugin: &Path, file: PathBuf, watch: Watch) -> Self {
+        Self {
+            plugin: plugin.to_path_buf(),
+            file,
+            watch,
+        }
+    }
+
+    /// What it watches.
+    pub(super) const fn watch(&self) -> Watch {
+        self.watch
+    }
+
+    /// QEMU's argument behind `-plugin`.
+    pub(super) fn argument(&self) -> String {
+        let io = match self.watch {
+            Watch::Instructions => "off",
+            Watch::Registers => "on",
+        };
+        let (plugin, file) = (self.plugin.display(), self.file.display());
+        format!("{plugin},counts={file},io={io}")
+    }
+
+    /// What has been counted so far.
+    pub(super) fn read(&self) -> Result<Counts, Failure> {
+        let file = self.file.display();
+        let bytes = std::fs::read(&self.file).or_fail(format_args!("no counts in {file}"))?;
+        let (words, _) = bytes.as_chunks::<8>();
+        let mut words = words.iter().map(|word| u64::from_ne_bytes(*word));
+        let mut word = || words.next().or_fail(format_args!("{file} is too short"));
+        Ok(Counts {
+            instructions: word()?,
+            device_reads: word()?,
+            device_writes: word()?,
+        })
+    }
+}

@@ -1,0 +1,174 @@
+//! Who is measured, and the machine that it is measured in.
+//!
+//! One machine for all: q35, one processor, the same memory, card, MTU and disk.
+
+use super::counter::{Counter, Counts};
+use super::load::{Contents, Load, Outcome, Until, drive};
+use super::rival;
+use crate::client::Export;
+use crate::machine::{BootFiles, Disk, Machine, Nic, Recipe};
+use crate::network::{Mac, Switch};
+use crate::packages::Debs;
+use crate::{Client, Failure};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Who serves the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The node.
+    Ublade,
+    /// vblade past the page cache: durable as far as the disk is, the fair rival.
+    VbladeDirect,
+    /// vblade as it comes: it answers from the page cache of its Linux.
+    Vblade,
+}
+
+impl Target {
+    /// All of them, ourselves first.
+    pub const ALL: [Self; 3] = [Self::Ublade, Self::VbladeDirect, Self::Vblade];
+
+    /// What a person calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ublade => "ublade",
+            Self::VbladeDirect => "vblade -d",
+            Self::Vblade => "vblade",
+        }
+    }
+
+    /// A name for files.
+    pub(super) const fn file_name(self) -> &'static str {
+        match self {
+            Self::Ublade => "ublade",
+            Self::VbladeDirect => "vblade-d",
+            Self::Vblade => "vblade",
+        }
+    }
+}
+
+/// What all machines are made from.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The node's boot files.
+    pub boot: BootFiles,
+    /// Packages for the rival.
+    pub debs: Debs,
+    /// The plugin `counter`.
+    pub plugin: PathBuf,
+    /// Where consoles and counts go.
+    pub folder: PathBuf,
+}
+
+/// Memory of every machine: what a Linux of this size is comfortable in.
+pub(super) const MEMORY: &str = "256M";
+/// The part of the disk that is used: it fits the rival's page cache with room.
+pub(super) const WINDOW_SECTORS: u64 = (16 << 20) / 512;
+/// A disk that moves no data and reads as zeros.
+const NULL: &str = "driver=null-co,size=1G,read-zeroes=on";
+/// How long a target may take from QEMU's start to its first answer, under
+/// software emulation on a busy machine.
+const UP_WITHIN: Duration = Duration::from_secs(120);
+
+/// A target that serves, and a client beside it.
+pub(super) struct Serving {
+    machine: Machine,
+    client: Client,
+    export: Export,
+    counter: Option<Counter>,
+    contents: Contents,
+    seed: u64,
+}
+
+impl Serving {
+    /// Starts `target` over the null disk. `settings` are the node's own words.
+    pub(super) fn start(
+        place: &Place,
+        target: Target,
+        settings: &str,
+        counter: Option<Counter>,
+    ) -> Result<Self, Failure> {
+        let disk = Disk::backed_by(NULL).serial("null");
+        Self::start_over(place, target, settings, counter, disk, Contents::Zeros)
+    }
+
+    /// Starts `target` over `disk`, which holds `contents`.
+    pub(super) fn start_over(
+        place: &Place,
+        target: Target,
+        settings: &str,
+        counter: Option<Counter>,
+        disk: Disk,
+        contents: Contents,
+    ) -> Result<Self, Failure> {
+        let kind = counter
+            .as_ref()
+            .map_or("timed", |counter| counter.watch().name());
+        let name = format!("{}-{kind}", target.file_name());
+        let recipe = match target {
+            Target::Ublade => Recipe::node(&name, &place.boot)
+                .append("ublade.rw=all")
+                .append(settings),
+            Target::VbladeDirect => rival::recipe(&name, &place.debs, "-d")?,
+            Target::Vblade => rival::recipe(&name, &place.debs, "")?,
+        };
+        let switch = Switch::new();
+        let mut recipe = recipe
+            .memory(MEMORY)
+            .disk(disk)
+            .nic(Nic::on(&switch, Mac::local(2)).mtu(9000));
+        if let Some(counter) = &counter {
+            recipe = recipe.arguments(&["-plugin", &counter.argument()]);
+        }
+        let mut client = Client::new(&switch, Mac::local(1));
+        let mut machine = recipe.start(&place.folder)?;
+        machine.wait_for_first_aoe(UP_WITHIN)?;
+        let export = client
+            .wait_for_exports(1, UP_WITHIN)
+            .map_err(|failure| machine.failure(failure.to_string()))?
+            .remove(0);
+        client.forget();
+        Ok(Self {
+            machine,
+            client,
+            export,
+            counter,
+            contents,
+            seed: 1,
+        })
+    }
+
+    /// Drives a load at it. A corrupt answer is a failure: there is no point in
+    /// measuring how fast it came.
+    pub(super) fn drive(&mut self, load: Load, until: Until) -> Result<Outcome, Failure> {
+        self.seed += 1;
+        let outcome = drive(
+            &mut self.client,
+            &self.export,
+            load,
+            WINDOW_SECTORS,
+            &mut self.contents,
+            self.seed,
+            until,
+        )
+        .map_err(|failure| self.machine.failure(failure.to_string()))?;
+        if outcome.trouble.corrupt != 0 {
+            let (corrupt, load) = (outcome.trouble.corrupt, load.name());
+            let sentence = format!("{load}: {corrupt} answers hold what was not there");
+            return Err(self.machine.failure(sentence));
+        }
+        Ok(outcome)
+    }
+
+    /// What its machine has done so far; nothing where nobody counts.
+    pub(super) fn counts(&self) -> Result<Counts, Failure> {
+        self.counter
+            .as_ref()
+            .map_or_else(|| Ok(Counts::default()), Counter::read)
+    }
+
+    /// From QEMU's start to the first AoE frame.
+    pub(super) fn first_answer(&self) -> Duration {
+        self.machine.first_aoe_after().unwrap_or_default()
+    }
+}

@@ -1,0 +1,183 @@
+//! `cargo xtask bench`: what a request costs the node, and what it costs vblade.
+//!
+//! Counts hardly depend on how busy the machine is; a snapshot of them is kept in
+//! the tree, and a change that makes one worse must change the snapshot in the same
+//! commit, where a reviewer sees it. Times are ratios to vblade's in the same run.
+
+use crate::house::House;
+use crate::progress::Step;
+use crate::{build, command};
+use qemu::bench::{self, Load, Measured, Place};
+use qemu::packages::Debs;
+use qemu::{BootFiles, Failure, OrFail, packages};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where the snapshot is, from the root.
+const SNAPSHOT: &str = "qemu/src/bench/snapshot.txt";
+/// The folders under `target`: of the report, and of counts alone.
+const REPORT: &str = "bench";
+const COUNTS: &str = "bench-counts";
+/// How often a load that comes out worse is measured again. A busy host only adds
+/// to a figure, so one that is really worse is worse every time.
+const AGAIN_MAX: usize = 3;
+/// How long building the plugin may take.
+const BUILD_WITHIN: Duration = Duration::from_secs(300);
+
+/// What to do with the figures.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Only count, and keep the figures as the new snapshot
+    #[arg(long, conflicts_with = "check")]
+    update: bool,
+    /// Only count, and fail if a figure is worse than the snapshot by more than 5 %
+    #[arg(long)]
+    check: bool,
+}
+
+/// Counts what each load costs the node, compares that with the snapshot or keeps
+/// it, and then measures the node beside vblade and writes the report.
+pub fn verb(house: &House, options: &Options) -> Result<(), Failure> {
+    packages::ensure(&[packages::QEMU], &mut |line| eprintln!("{line}"))?;
+    let boot = build::files(&build::build(house)?);
+    // Counting alone must not clear the last report away.
+    let only_counts = options.update || options.check;
+    let folder = if only_counts { COUNTS } else { REPORT };
+    let place = place(house, &boot, folder)?;
+    let mut measured = count(&place, &bench::loads())?;
+    if options.update {
+        println!("\n{}", bench::table(&measured));
+        let text = bench::snapshot(&measured);
+        std::fs::write(house.root().join(SNAPSHOT), text)
+            .or_fail(format_args!("cannot write {SNAPSHOT}"))?;
+        println!("kept as {SNAPSHOT}");
+        return Ok(());
+    }
+    let verdict = compare(house, &place, &mut measured);
+    println!("{}", bench::table(&measured));
+    if options.check {
+        return verdict.map(drop);
+    }
+    if let Err(failure) = verdict {
+        eprintln!("{failure}");
+    }
+
+    let step = Step::begin("compare with vblade");
+    let compared = bench::compare_targets(&place, measured, &mut |line| step.detail(line));
+    step.end(if compared.is_ok() { "ok" } else { "FAIL" });
+    let compared = compared?;
+    println!("\n{}", bench::comparison(&compared));
+    for (name, text) in [
+        ("report.html", bench::page(&compared)),
+        ("report.json", bench::json(&compared)),
+        ("report.csv", bench::csv(&compared)),
+    ] {
+        let path = place.folder.join(name);
+        std::fs::write(&path, text).or_fail(format_args!("cannot write {}", path.display()))?;
+        println!("{}", house.short(&path));
+    }
+    Ok(())
+}
+
+fn place(house: &House, boot: &BootFiles, folder: &str) -> Result<Place, Failure> {
+    let folder = house.fresh_folder(folder)?;
+    Ok(Place {
+        boot: boot.clone(),
+        debs: Debs::new(&house.cache()),
+        plugin: plugin(house, &folder.join("build.log"))?,
+        folder,
+    })
+}
+
+fn count(place: &Place, loads: &[Load]) -> Result<Vec<Measured>, Failure> {
+    let step = Step::begin("count instructions and register accesses");
+    let measured = bench::measure(place, loads, |measured| {
+        step.detail(&measured.load.name());
+    });
+    step.end(if measured.is_ok() { "ok" } else { "FAIL" });
+    measured
+}
+
+/// Prints what has become of the snapshot's figures; a failure if one is worse,
+/// however often it is measured.
+fn compare(house: &House, place: &Place, measured: &mut [Measured]) -> Result<(), Failure> {
+    let kept = std::fs::read_to_string(house.root().join(SNAPSHOT)).or_fail(format_args!(
+        "no {SNAPSHOT}; `cargo xtask bench --update` makes it"
+    ))?;
+    let mut changes = bench::compare(&kept, measured)?;
+    for _ in 0..AGAIN_MAX {
+        let worse: Vec<Load> = measured
+            .iter()
+            .map(|one| one.load)
+            .filter(|load| changes.worse.contains(&load.name()))
+            .collect();
+        if worse.is_empty() {
+            break;
+        }
+        for again in count(place, &worse)? {
+            for one in measured.iter_mut().filter(|one| one.load == again.load) {
+                *one = one.or(again);
+            }
+        }
+        changes = bench::compare(&kept, measured)?;
+    }
+    println!("\n{}", changes.text);
+    if changes.worse.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "{} figures are worse than the snapshot by more than 5 %: {}",
+        changes.worse.len(),
+        changes.worse.join(", ")
+    ))
+    .with("if that is meant, keep the new ones with `cargo xtask bench --update`"))
+}
+
+/// Builds the QEMU plugin and says where it is.
+fn plugin(house: &House, log: &Path) -> Result<PathBuf, Failure> {
+    let step = Step::begin("build the counting plugin");
+    let arguments = [
+        "build",
+        "--release",
+        "--package",
+        "counter",
+        "--message-format=json",
+    ];
+    let output = command::run(
+        command::cargo(house.root(), &arguments),
+        log,
+        BUILD_WITHIN,
+        |line| step.detail(line),
+    );
+    step.end(if output.is_ok() { "ok" } else { "FAIL" });
+    library_in(&output?)
+        .map(PathBuf::from)
+        .or_fail("cargo did not say where the plugin is")
+}
+
+/// The path of the plugin in cargo's messages.
+fn library_in(messages: &str) -> Option<String> {
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["name"] == "counter")
+        .find_map(|message| {
+            let files = message["filenames"].as_array()?;
+            let mut files = files.iter().filter_map(|file| file.as_str());
+            files.find(|file| file.ends_with(".so")).map(str::to_owned)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_plugin_is_found_among_cargos_messages() {
+        let messages = "   Compiling counter\n\
+            {\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"libc\"},\"filenames\":[\"/a/liblibc.so\"]}\n\
+            {\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"counter\"},\"filenames\":[\"/t/libcounter.so\"]}\n";
+        assert_eq!(library_in(messages).as_deref(), Some("/t/libcounter.so"));
+        assert_eq!(library_in("no json"), None);
+    }
+}
