@@ -8,8 +8,9 @@ pub const PORTS_MAX: usize = 8;
 /// something left to receive into.
 pub const FRAMES_PER_PORT_MIN: usize = 16;
 
-/// Frames taken in from one port before the next gets its turn. Long enough to
-/// share a doorbell, short enough (some 5 us) that no port waits for another.
+/// Frames taken in a turn by a node with one port. Long enough to share a
+/// doorbell, short enough (some 5 us) that no answer waits for what came after
+/// it. With several ports every turn takes in all that is there (see `admit`).
 pub const ADMIT_PER_TURN: usize = 32;
 
 /// Operations taken back from one disk in a turn. A memory disk ends what was

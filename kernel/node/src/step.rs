@@ -154,10 +154,14 @@ impl<N: Nic, D: Disk> Node<N, D> {
     fn admit(&mut self, now: Instant) -> bool {
         let mut moved = false;
         for index in 0..self.ports.len() {
-            // After a sleep a ring may hold frames from any moment of it. Taking
-            // in all of them before the first answer leaves makes their order
-            // harmless: no host has seen an answer that they could undo.
-            let budget = if self.woken {
+            // With one port the ring keeps the order. With several, a copy of a
+            // write may lie behind a full ring while the host that sent it again
+            // through a shorter one is answered and writes the next: any stall
+            // of some milliseconds does it. Taking in all that is there before
+            // an answer leaves makes the order harmless: no host has seen an
+            // answer that a frame in a ring could undo. Ends: what is dropped
+            // here receives again only after the next kick.
+            let budget = if self.woken || self.aged {
                 self.ports[index].frames
             } else {
                 limits::ADMIT_PER_TURN

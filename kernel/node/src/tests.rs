@@ -668,14 +668,21 @@ fn after_a_sleep_everything_is_taken_in_before_an_answer_leaves() {
     world.node.disarm(world.now);
     world.turn();
     assert_eq!(world.disk(0).count("read"), 100);
-    // An ordinary turn takes a bounded number.
     world.settle();
-    for tag in 0..100 {
-        world.nic(0).deliver(&Ask::slot(0, tag).read(0, 1));
+}
+
+#[test]
+fn with_several_ports_every_turn_takes_everything_in_and_with_one_a_bounded_number() {
+    for (ports, taken) in [(1, limits::ADMIT_PER_TURN), (2, 100)] {
+        let world = World::build("shelf=5\nrw=all").ports(ports).frames(256);
+        let mut world = quiet(world.start());
+        for tag in 0..100 {
+            world.nic(0).deliver(&Ask::slot(0, tag).read(0, 1));
+        }
+        world.turn();
+        assert_eq!(world.disk(0).count("read"), taken, "{ports} ports");
+        world.settle();
     }
-    world.turn();
-    assert_eq!(world.disk(0).count("read"), 100 + limits::ADMIT_PER_TURN);
-    world.settle();
 }
 
 // --- frames are shared fairly ------------------------------------------------------
