@@ -14,6 +14,7 @@ mod interrupt;
 mod progress;
 mod run;
 mod scenario;
+mod sim;
 mod tap;
 mod test;
 mod tidy;
@@ -40,6 +41,8 @@ enum Verb {
     Test(test::Options),
     /// What a request costs the node and vblade: counts, times, and a report
     Bench(bench::Options),
+    /// The node in a simulated world: --seeds N, SEED, --mutants, --fuzz SECONDS
+    Sim(sim::Options),
     /// Everything but the machines: what to run before a push
     Check,
     /// The house rules: crate arrows, places of unsafe, rule citations, paths
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Verb::Run(options) => run::verb(&house, &options),
         Verb::Test(options) => test::verb(&house, &options),
         Verb::Bench(options) => bench::verb(&house, &options),
+        Verb::Sim(options) => sim::verb(&house, &options),
         Verb::Check => test::verb(&house, &test::Options::quick()),
         Verb::Tidy => tidy::verb(&house),
         Verb::Scenario(options) => scenario::verb(&house, &options),

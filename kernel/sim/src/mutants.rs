@@ -1,0 +1,436 @@
+//! Planted faults, to check the checker.
+//!
+//! Each mutant is a node that is wrong in one way. The wrongness sits in a shim
+//! at the node's doors, between it and its card or its disk, and never in the
+//! product: a flush that the disk never sees is, from outside, a node that forgot
+//! to flush. A mutant that survives is a hole in the oracle.
+
+use crate::disk::Drive;
+use crate::ledger::Ledger;
+use crate::network::Card;
+use crate::random::Random;
+use io::{
+    Disk, Done, Frame, Geometry, Identity, Instant, Nic, Op, Outcome, Request, SECTOR_BYTES,
+    WriteCache,
+};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+/// A way to be wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// Flushes are answered and never reach the disk.
+    FlushSwallowed,
+    /// The volatile cache is not noticed: no flush is ever asked for.
+    CacheDenied,
+    /// A flush that failed passes for one that worked.
+    FlushErrorSwallowed,
+    /// Reads come from one sector further on.
+    ReadShifted,
+    /// Writes of several sectors leave the last one out.
+    WriteShort,
+    /// A discard takes one sector too many.
+    DiscardWide,
+    /// Two exports have each other's disks.
+    ExportsSwapped,
+    /// The last block of the disk is 8 sectors late.
+    CapacityLie,
+    /// An old copy of a write runs again later: no fence.
+    UnfencedCopy,
+    /// A write is answered before the disk has it.
+    EarlyAnswer,
+    /// A read is answered before the disk has filled it.
+    ReadUnfilled,
+    /// What the disk could not do passes for done.
+    ErrorSwallowed,
+    /// A disk is not kicked now and then.
+    DiskKickLost,
+    /// A card is not kicked now and then.
+    CardKickLost,
+    /// The node goes to sleep although a frame is there.
+    WakeupLost,
+    /// A byte of the padding was not cleared.
+    StalePadding,
+    /// Now and then an answer carries another tag.
+    TagChanged,
+    /// Now and then an answer is sent twice.
+    AnsweredTwice,
+    /// An answer goes to another host.
+    WrongHost,
+    /// Now and then a frame is lost for good.
+    FrameLeaked,
+    /// Answers are larger than the link.
+    MtuLie,
+    /// A write waits in a queue of its own, past all order.
+    WriteOvertaken,
+    /// With several ports, a long ring is not emptied before an answer leaves.
+    RingLeft,
+    /// A reservation is answered and not kept.
+    ReservationForgotten,
+}
+
+impl Mutant {
+    /// Every mutant.
+    pub const ALL: [Self; 24] = [
+        Self::FlushSwallowed,
+        Self::CacheDenied,
+        Self::FlushErrorSwallowed,
+        Self::ReadShifted,
+        Self::WriteShort,
+        Self::DiscardWide,
+        Self::ExportsSwapped,
+        Self::CapacityLie,
+        Self::UnfencedCopy,
+        Self::EarlyAnswer,
+        Self::ReadUnfilled,
+        Self::ErrorSwallowed,
+        Self::DiskKickLost,
+        Self::CardKickLost,
+        Self::WakeupLost,
+        Self::StalePadding,
+        Self::TagChanged,
+        Self::AnsweredTwice,
+        Self::WrongHost,
+        Self::FrameLeaked,
+        Self::MtuLie,
+        Self::WriteOvertaken,
+        Self::RingLeft,
+        Self::ReservationForgotten,
+    ];
+}
+
+/// A doorbell that is rung only for something new, as a real driver's is, and
+/// that is not heard one time in 64: what was published then stays unseen until
+/// something new is.
+#[derive(Default)]
+struct Bell {
+    fresh: bool,
+    rung: u64,
+}
+
+impl Bell {
+    fn rings(&mut self) -> bool {
+        let fresh = std::mem::take(&mut self.fresh);
+        self.rung += u64::from(fresh);
+        fresh && !self.rung.is_multiple_of(64)
+    }
+}
+
+/// A disk with a fault between it and the node, or none.
+pub struct BentDrive {
+    inner: Drive,
+    bend: Option<Mutant>,
+    geometry: Geometry,
+    random: Random,
+    ledger: Rc<Ledger>,
+    /// Answers that are ready although the disk knows nothing of them.
+    early: VecDeque<Done>,
+    /// What will be written behind everybody's back: when, where, what.
+    late: VecDeque<(u64, u64, Vec<u8>)>,
+    /// The bytes of the writes under way, by ticket.
+    copies: BTreeMap<u32, Vec<u8>>,
+    bell: Bell,
+}
+
+impl BentDrive {
+    /// The disk, bent.
+    pub fn new(inner: Drive, bend: Option<Mutant>, random: Random, ledger: Rc<Ledger>) -> Self {
+        let mut drive = Self {
+            geometry: *inner.geometry(),
+            inner,
+            bend,
+            random,
+            ledger,
+            early: VecDeque::new(),
+            late: VecDeque::new(),
+            copies: BTreeMap::new(),
+            bell: Bell::default(),
+        };
+        drive.refresh();
+        drive
+    }
+
+    fn refresh(&mut self) {
+        self.geometry = *self.inner.geometry();
+        match self.bend {
+            Some(Mutant::CacheDenied) => self.geometry.write_cache = WriteCache::None,
+            Some(Mutant::CapacityLie) => self.geometry.sectors += 8,
+            _ => {}
+        }
+    }
+
+    fn write_late(&mut self) {
+        while let Some((at_us, ..)) = self.late.front()
+            && *at_us <= self.ledger.now_us()
+        {
+            let (_, lba, bytes) = self.late.pop_front().expect("just seen");
+            self.inner.spindle().borrow_mut().poke(lba, &bytes);
+        }
+    }
+}
+
+fn data_of(request: &Request, frame: &Frame) -> Vec<u8> {
+    let from = usize::from(request.data);
+    let to = from + request.sectors as usize * SECTOR_BYTES;
+    frame.wire().get(from..to).unwrap_or_default().to_vec()
+}
+
+impl Disk for BentDrive {
+    fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    fn identity(&self) -> &Identity {
+        self.inner.identity()
+    }
+
+    fn submit(&mut self, mut request: Request, frame: Frame) {
+        let done = |request, frame| Done {
+            request,
+            outcome: Outcome::Done,
+            frame,
+        };
+        let sectors = self.inner.geometry().sectors;
+        match (self.bend, request.op) {
+            (Some(Mutant::FlushSwallowed), Op::Flush) => {
+                return self.early.push_back(done(request, frame));
+            }
+            (Some(Mutant::ReadUnfilled), Op::Read) if self.random.one_in(16) => {
+                return self.early.push_back(done(request, frame));
+            }
+            (Some(Mutant::EarlyAnswer), Op::Write) => {
+                let at_us = self.ledger.now_us() + self.random.between(100, 2_000);
+                let bytes = data_of(&request, &frame);
+                self.late.push_back((at_us, request.lba, bytes));
+                return self.early.push_back(done(request, frame));
+            }
+            (Some(Mutant::UnfencedCopy), Op::Write) => {
+                self.copies
+                    .insert(request.ticket, data_of(&request, &frame));
+            }
+            (Some(Mutant::ReadShifted), Op::Read)
+                if request.lba + u64::from(request.sectors) < sectors =>
+            {
+                request.lba += 1;
+            }
+            (Some(Mutant::WriteShort), Op::Write) if request.sectors > 1 => request.sectors -= 1,
+            (Some(Mutant::DiscardWide), Op::Discard)
+                if request.lba + u64::from(request.sectors) < sectors =>
+            {
+                request.sectors += 1;
+            }
+            _ => {}
+        }
+        self.bell.fresh = true;
+        self.inner.submit(request, frame);
+    }
+
+    fn poll_done(&mut self) -> Option<Done> {
+        self.write_late();
+        if let Some(done) = self.early.pop_front() {
+            return Some(done);
+        }
+        let mut done = self.inner.poll_done()?;
+        match self.bend {
+            Some(Mutant::ErrorSwallowed) => done.outcome = Outcome::Done,
+            Some(Mutant::FlushErrorSwallowed) if done.request.op == Op::Flush => {
+                done.outcome = Outcome::Done;
+            }
+            Some(Mutant::WriteShort) if done.request.op == Op::Write => {
+                done.request.sectors += 1;
+            }
+            Some(Mutant::UnfencedCopy) => {
+                let copy = self.copies.remove(&done.request.ticket);
+                if let Some(bytes) = copy.filter(|_| self.random.one_in(4)) {
+                    let at_us = self.ledger.now_us() + self.random.between(5_000, 50_000);
+                    self.late.push_back((at_us, done.request.lba, bytes));
+                }
+            }
+            _ => {}
+        }
+        Some(done)
+    }
+
+    fn lent(&self, ticket: u32) -> Option<&Frame> {
+        self.inner.lent(ticket)
+    }
+
+    fn kick(&mut self) {
+        if self.bend != Some(Mutant::DiskKickLost) || self.bell.rings() {
+            self.inner.kick();
+        }
+    }
+
+    fn tick(&mut self, now: Instant) -> bool {
+        let changed = self.inner.tick(now);
+        self.refresh();
+        changed
+    }
+
+    fn arm(&mut self) -> bool {
+        self.write_late();
+        self.inner.arm() || !self.early.is_empty() || !self.late.is_empty()
+    }
+
+    fn disarm(&mut self) {
+        self.inner.disarm();
+    }
+
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+}
+
+/// A card with a fault between it and the node, or none.
+pub struct BentCard {
+    inner: Card,
+    bend: Option<Mutant>,
+    random: Random,
+    ledger: Rc<Ledger>,
+    bell: Bell,
+    /// A received frame that waits past all order, and until when.
+    held: Option<(u64, Frame)>,
+    leaked: u32,
+    /// Frames asked for since the last kick.
+    polls: u32,
+}
+
+impl BentCard {
+    /// The card, bent.
+    pub fn new(inner: Card, bend: Option<Mutant>, random: Random, ledger: Rc<Ledger>) -> Self {
+        Self {
+            inner,
+            bend,
+            random,
+            ledger,
+            bell: Bell::default(),
+            held: None,
+            leaked: 0,
+            polls: 0,
+        }
+    }
+}
+
+/// Where a frame's AoE header says write.
+fn is_write(frame: &[u8]) -> bool {
+    frame.get(12..14) == Some(&[0x88, 0xa2])
+        && frame.get(19) == Some(&0)
+        && matches!(frame.get(27), Some(0x30 | 0x34))
+}
+
+impl Nic for BentCard {
+    fn mac(&self) -> [u8; 6] {
+        self.inner.mac()
+    }
+
+    fn mtu(&self) -> u16 {
+        match self.bend {
+            Some(Mutant::MtuLie) => 9000,
+            _ => self.inner.mtu(),
+        }
+    }
+
+    fn link_up(&self) -> bool {
+        self.inner.link_up()
+    }
+
+    fn ring_frames(&self) -> usize {
+        self.inner.ring_frames()
+    }
+
+    fn post(&mut self, frame: Frame) {
+        self.bell.fresh = true;
+        self.inner.post(frame);
+    }
+
+    fn poll_rx(&mut self) -> Option<Frame> {
+        if let Some((until_us, _)) = &self.held
+            && *until_us <= self.ledger.now_us()
+        {
+            return self.held.take().map(|(_, frame)| frame);
+        }
+        self.polls += 1;
+        if self.bend == Some(Mutant::RingLeft) && self.polls > 16 {
+            return None;
+        }
+        let mut frame = self.inner.poll_rx()?;
+        match self.bend {
+            Some(Mutant::WriteOvertaken)
+                if self.held.is_none() && is_write(frame.wire()) && self.random.one_in(8) =>
+            {
+                self.held = Some((
+                    self.ledger.now_us() + self.random.between(500, 20_000),
+                    frame,
+                ));
+                self.inner.poll_rx()
+            }
+            Some(Mutant::ReservationForgotten) if frame.wire().get(19) == Some(&3) => {
+                if let Some(byte) = frame.buffer_mut().get_mut(24)
+                    && *byte != 0
+                {
+                    // The request to reserve is answered as a read would be.
+                    *byte = 0;
+                }
+                Some(frame)
+            }
+            _ => Some(frame),
+        }
+    }
+
+    fn send(&mut self, mut frame: Frame) {
+        let len = frame.len();
+        match self.bend {
+            Some(Mutant::StalePadding) if len == 60 && self.random.one_in(16) => {
+                frame.buffer_mut()[58] = crate::network::POISON;
+            }
+            Some(Mutant::TagChanged) if self.random.one_in(200) => frame.buffer_mut()[23] ^= 1,
+            Some(Mutant::WrongHost) if self.random.one_in(200) => frame.buffer_mut()[5] ^= 3,
+            Some(Mutant::AnsweredTwice) if self.random.one_in(200) => {
+                let copy = frame.wire().to_vec();
+                self.inner.send(frame);
+                self.inner.kick();
+                return self.inner.inject(&copy);
+            }
+            _ => {}
+        }
+        self.bell.fresh = true;
+        self.inner.send(frame);
+    }
+
+    fn poll_sent(&mut self) -> Option<Frame> {
+        let frame = self.inner.poll_sent()?;
+        if self.bend == Some(Mutant::FrameLeaked) && self.random.one_in(300) && self.leaked < 8 {
+            self.leaked += 1;
+            drop(frame);
+            return None;
+        }
+        Some(frame)
+    }
+
+    fn kick(&mut self) {
+        self.polls = 0;
+        if self.bend != Some(Mutant::CardKickLost) || self.bell.rings() {
+            self.inner.kick();
+        }
+    }
+
+    fn tick(&mut self, now: Instant) -> bool {
+        self.inner.tick(now)
+    }
+
+    fn arm(&mut self) -> bool {
+        let there = self.inner.arm();
+        if self.bend == Some(Mutant::WakeupLost) {
+            return false;
+        }
+        there || self.held.is_some()
+    }
+
+    fn disarm(&mut self) {
+        self.inner.disarm();
+    }
+
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+}
