@@ -152,13 +152,14 @@ impl Frame {
         self.home = port;
     }
 
-    /// When the frame was last lent to a NIC to receive into: what it holds
-    /// can not have arrived earlier.
+    /// When the frame's present duty began. Lent to a NIC, it says that what the
+    /// frame holds can not have arrived earlier; once the request is taken over,
+    /// the node notes that moment here instead, and counts its latency from it.
     pub fn posted_at(&self) -> Instant {
         self.posted_at
     }
 
-    /// Notes when the frame is lent to a NIC to receive into.
+    /// Notes when a new duty begins.
     pub fn set_posted_at(&mut self, now: Instant) {
         self.posted_at = now;
     }

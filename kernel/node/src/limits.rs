@@ -91,7 +91,7 @@ pub const fn buffers_of(frames: usize) -> u16 {
     let share = lendable * SHARE / (SHARE + 1);
     let half = frames / 2;
     let buffers = if half < share { half } else { share };
-    // aoe-protocol: with fewer than 2 the Linux driver stands still.
+    // R-072 of the protocol: with fewer than 2 the Linux driver stands still.
     if buffers < 2 { 2 } else { buffers as u16 }
 }
 const _: () = assert!(buffers_of(256) == 128, "an ordinary port: twice Linux's 64");

@@ -578,7 +578,7 @@ fn mtu(value: &str) -> Result<Option<u16>, Complaint> {
 }
 
 fn buffers(value: &str) -> Result<Option<u16>, Complaint> {
-    // aoe-protocol: with 0 or 1 the Linux driver makes a disk it can never send to.
+    // R-072 of the protocol: with 0 or 1 the Linux driver makes a disk it can never send to.
     const WHAT: &str = "buffers are a number from 2 to 1024; Linux stands still with fewer";
     match value::number(value, 1024, WHAT)? {
         0 | 1 => Err(Complaint::Bad(WHAT)),
