@@ -47,10 +47,12 @@ pub enum Event {
     MtuChanged,
     /// A disk's size or habits changed.
     DiskChanged,
+    /// A frame arrived while the node was stopping.
+    TurnedAway,
 }
 
 /// How many there are.
-const EVENTS: usize = Event::DiskChanged as usize + 1;
+const EVENTS: usize = Event::TurnedAway as usize + 1;
 /// Counters of all three lists.
 const COUNTERS: usize = EVENTS + aoe::Drop::COUNT + aoe::Refusal::COUNT;
 /// Things of note that are remembered: a second of a node in serious trouble.

@@ -23,6 +23,7 @@ extern crate alloc;
 
 mod announce;
 mod banner;
+mod closing;
 pub mod config;
 mod events;
 #[cfg(test)]
@@ -42,6 +43,7 @@ pub mod volume;
 mod waiting;
 
 pub use banner::{Banner, Boot, Line};
+pub use closing::Order;
 pub use events::{Event, Events, Noted, TRACE_MAX, Trace};
 pub use histogram::{BUCKETS, Histogram};
 pub use node::{Attached, Export, Node};

@@ -54,6 +54,10 @@ pub const TICK_IDLE_US: u64 = 1_000_000;
 /// a change. Keeps an interrupt for every frame from reading every register.
 pub const TICK_WOKEN_US: u64 = 50_000;
 
+/// How long an order to stop waits for disks. Longer than a drive's own retries
+/// for a bad sector, shorter than a person's patience with a power button.
+pub const CLOSE_MAX_US: u64 = 10_000_000;
+
 /// How soon we look again at what waits for a frame to leave a card.
 pub const SOON_US: u64 = 1_000;
 

@@ -26,6 +26,8 @@ pub enum Work {
     /// The frame is a finished write (or discard) and carries the flush that it
     /// and its batch wait for.
     Carry = 5,
+    /// The last flush of a disk before the machine stops. Nobody waits for it.
+    Farewell = 6,
 }
 
 /// See the module's header.
@@ -74,7 +76,8 @@ impl Mark {
             2 => Work::Write,
             3 => Work::Discard,
             4 => Work::Flush,
-            _ => Work::Carry,
+            5 => Work::Carry,
+            _ => Work::Farewell,
         }
     }
 
@@ -117,7 +120,7 @@ mod tests {
 
     #[test]
     fn only_what_changes_the_disk_has_a_place_in_the_fence() {
-        for work in [Work::Read, Work::Verify, Work::Flush] {
+        for work in [Work::Read, Work::Verify, Work::Flush, Work::Farewell] {
             assert_eq!(Mark::new(3, work).work(), work);
             assert!(Mark::new(3, work).ticket().is_none());
         }

@@ -1,6 +1,7 @@
 //! A whole node: its parts, how they are put together, and when it may sleep.
 
 use crate::banner::Banner;
+use crate::closing::Closing;
 use crate::config::Config;
 use crate::events::Events;
 use crate::histogram::Histogram;
@@ -70,6 +71,8 @@ pub struct Node<N, D> {
     pub(crate) aged: bool,
     /// Whether this turn is the first after a sleep.
     pub(crate) woken: bool,
+    /// The order to stop, if there is one.
+    pub(crate) closing: Option<Closing>,
     /// The time of the turn.
     pub(crate) now: Instant,
     pub(crate) last_tick: Instant,
@@ -136,6 +139,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
             waiting: Waiting::new(FRAMES_MAX),
             events: Events::new(),
             woken: false,
+            closing: None,
             now,
             last_tick: now,
             next_tick: now + limits::TICK_US,
@@ -172,6 +176,9 @@ impl<N: Nic, D: Disk> Node<N, D> {
         let mut deadline = self.last_tick + limits::TICK_IDLE_US;
         if let Some(us) = self.fence.deadline_us() {
             deadline = deadline.min(Instant(us));
+        }
+        if self.closing.is_some() {
+            deadline = deadline.min(self.now + limits::SOON_US);
         }
         for port in &self.ports {
             if port.is_short() {

@@ -39,9 +39,10 @@ impl<N: Nic, D: Disk> Node<N, D> {
         let admitted = self.admit(now);
         let answered = self.converse(now);
         let announced = self.manage(now);
+        let closing = self.close(now);
         self.ring();
         self.woken = false;
-        finished | recycled | admitted | answered | announced
+        finished | recycled | admitted | answered | announced | closing
     }
 
     /// Takes back what disks are done with.
@@ -85,6 +86,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
             }
             Work::Discard => self.settle(now, frame, mark, outcome),
             Work::Flush | Work::Carry => self.flushed(now, index, frame, mark, outcome),
+            Work::Farewell => self.release(now, frame),
         }
     }
 
@@ -152,6 +154,9 @@ impl<N: Nic, D: Disk> Node<N, D> {
 
     /// Takes in what has arrived.
     fn admit(&mut self, now: Instant) -> bool {
+        if self.closing.is_some() {
+            return self.turn_away(now);
+        }
         let mut moved = false;
         for index in 0..self.ports.len() {
             // With one port the ring keeps the order. With several, a copy of a
@@ -385,7 +390,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
         self.give(disk, request, frame);
     }
 
-    fn give(&mut self, disk: usize, request: Request, frame: Frame) {
+    pub(crate) fn give(&mut self, disk: usize, request: Request, frame: Frame) {
         let mark = Mark(request.ticket);
         if let Some(ticket) = mark.ticket() {
             self.whereabouts[usize::from(ticket.0)] = At::Disk(mark);

@@ -3,6 +3,7 @@
 //! Every test drives whole turns of [`Node::step`](crate::Node::step) and looks at
 //! what left the cards and what is on the disks.
 
+use crate::closing::Order;
 use crate::events::{Event, Noted};
 use crate::fake::{Pace, Random, World};
 use crate::limits;
@@ -1187,4 +1188,77 @@ fn random_bytes_leave_every_frame_where_it_belongs() {
         world.settle();
         world.assert_all_frames_are_there();
     }
+}
+
+// --- the end ------------------------------------------------------------------
+
+#[test]
+fn an_order_to_stop_answers_what_was_taken_over_and_nothing_new() {
+    let mut world = one_disk();
+    world.disk(0).pace = Pace::Manual;
+    world.nic(0).deliver(&Ask::slot(0, 1).write(0, &sector(1)));
+    world.settle();
+    world.node.order(Order::PowerOff);
+    world.nic(0).deliver(&Ask::slot(0, 2).read(0, 1));
+    world.settle();
+    assert_eq!(count(&world, Event::TurnedAway), 1);
+    assert_eq!(world.node.closed(), None, "a write is under way");
+    // The write, the flush that it waits for, and the disk's last one.
+    for _ in 0..3 {
+        assert_eq!(world.node.closed(), None);
+        world.disk(0).end(0, Outcome::Done);
+        world.settle();
+    }
+    assert_eq!(world.node.closed(), Some(Order::PowerOff));
+    assert_eq!(tags(&world.left(0)), [1]);
+    assert_eq!(world.disk(0).count("flush"), 2);
+    world.assert_all_frames_are_there();
+}
+
+#[test]
+fn every_disk_is_flushed_before_the_end_and_write_back_is_durable_then() {
+    let mut world = World::build("shelf=5\nrw=all\ncache=writeback").disks(3);
+    world = world.each_disk(|disk| disk.pace = Pace::Manual);
+    let mut world = quiet(world.start());
+    world.nic(0).deliver(&Ask::slot(1, 1).write(0, &sector(7)));
+    world.settle();
+    world.disk(1).end(0, Outcome::Done);
+    world.settle();
+    assert_eq!(tags(&world.left(0)), [1]);
+    assert_ne!(
+        world.disk(1).durable(0, 1),
+        sector(7),
+        "acknowledged in a cache"
+    );
+    world.node.order(Order::Restart);
+    for disk in 0..3 {
+        world.settle();
+        assert_eq!(world.node.closed(), None);
+        world.disk(disk).end_all();
+    }
+    world.settle();
+    assert_eq!(world.node.closed(), Some(Order::Restart));
+    assert_eq!(world.disk(1).durable(0, 1), sector(7));
+    world.assert_all_frames_are_there();
+}
+
+#[test]
+fn a_disk_that_hangs_does_not_keep_the_machine_on() {
+    let mut world = one_disk();
+    world.disk(0).pace = Pace::Manual;
+    world.nic(0).deliver(&Ask::slot(0, 1).read(0, 1));
+    world.settle();
+    world.node.order(Order::PowerOff);
+    world.pass(limits::CLOSE_MAX_US - 20_000);
+    assert_eq!(world.node.closed(), None);
+    world.pass(40_000);
+    assert_eq!(world.node.closed(), Some(Order::PowerOff));
+}
+
+#[test]
+fn a_node_without_a_card_stops_at_once() {
+    let mut world = World::build("").ports(0).frames(0).start();
+    world.node.order(Order::PowerOff);
+    world.settle();
+    assert_eq!(world.node.closed(), Some(Order::PowerOff));
 }
