@@ -10,6 +10,7 @@ use crate::arch::{self, Exception};
 use crate::boot;
 use crate::clock;
 use crate::console::LastWords;
+use crate::power;
 use core::fmt::Write;
 use core::panic::PanicInfo;
 use core::ptr;
@@ -119,5 +120,5 @@ fn restart_or_halt(seconds: u32) -> ! {
         arch::halt();
     }
     clock::wait_seconds(seconds.into());
-    arch::reset()
+    power::restart()
 }

@@ -34,6 +34,7 @@ mod machine;
 mod memcpy;
 #[allow(unsafe_code)]
 mod memory;
+mod power;
 mod probe;
 
 use crate::boot::{Boot, Door, Unusable};
@@ -42,6 +43,7 @@ use crate::devices::AnyDisk;
 use crate::idle::Idle;
 use crate::machine::Machine;
 use crate::memory::Memory;
+use crate::power::Power;
 use io::{Clock as _, Nic, SLOT_BYTES, Text};
 use log::{debug, info, warn};
 use metal::patience::Patience;
@@ -49,7 +51,7 @@ use metal::serial::Serial;
 use metal::share::{self, Shares};
 use node::config::{Config, RAMS_MAX, Source};
 use node::limits::PORTS_MAX;
-use node::{Attached, Node, Origin};
+use node::{Attached, Node, Order, Origin};
 use ram::RamDisk;
 
 /// Called by the boot entry, once, with what the loader told us.
@@ -75,6 +77,7 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
         );
     }
 
+    let mut power = Power::find(&boot.memory, boot.acpi_root, boot.extended_data);
     let mut memory = boot.memory;
     let devices = probe::count(boot.command_line) + config.rams.len();
     let rams = take_rams(&config, &mut memory, share::reserve(devices));
@@ -148,6 +151,15 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
             idle.busy();
         } else {
             idle.rest(&mut node, now);
+        }
+        if power.is_pressed(now) {
+            info!("power button: finishing what is under way");
+            node.order(Order::PowerOff);
+        }
+        if let Some(order) = node.closed() {
+            info!("{order}: everything is answered and flushed");
+            log::logger().flush();
+            power.obey(order);
         }
     }
 }

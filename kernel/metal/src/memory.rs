@@ -4,8 +4,9 @@
 //! heap, the rings, the frames, RAM disks. The list of what is left is plain
 //! arithmetic (`metal::map`); this file is where a range becomes a slice.
 
-use crate::arch;
+use crate::{arch, boot};
 use core::ptr;
+use metal::acpi;
 use metal::map::{From, Map, Range};
 
 /// Below this everything is mapped from the start, and every device reaches it.
@@ -70,6 +71,28 @@ impl Memory {
     /// Bytes the machine has.
     pub fn total(&self) -> u64 {
         self.map.total()
+    }
+}
+
+/// What the firmware left, to look at. While somebody looks, `self` is borrowed,
+/// so nothing is given out.
+impl acpi::Memory for Memory {
+    fn bytes(&self, address: u64, bytes: usize) -> Option<&[u8]> {
+        let range = Range::of(address, bytes as u64);
+        let image = boot::image();
+        let is_ours = range.start < image.end && image.start < range.end;
+        // Page 0 is not mapped.
+        if range.start < 4096 || range.end == u64::MAX || is_ours {
+            return None;
+        }
+        if range.end > LOW && !arch::map_memory(range.start, range.bytes()) {
+            return None;
+        }
+        let start = ptr::with_exposed_provenance(range.start as usize);
+        // SAFETY: it is mapped, and not part of this kernel. Memory of `map` is
+        // given out only by `&mut self`; what is not in `map` is the firmware's,
+        // which does not run while we do.
+        Some(unsafe { core::slice::from_raw_parts(start, bytes) })
     }
 }
 

@@ -14,6 +14,7 @@ mod linux;
 mod memory;
 mod nvme;
 mod outage;
+mod power;
 mod sata;
 mod world;
 
@@ -24,7 +25,7 @@ use std::time::Duration;
 
 /// All scenarios.
 pub const fn all() -> &'static [Scenario] {
-    &ALL
+    ALL
 }
 
 /// Fetches and builds what `wanted` scenarios' guests are made of, once, so that
@@ -40,7 +41,7 @@ const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-static ALL: [Scenario; 16] = [
+static ALL: &[Scenario] = &[
     Scenario {
         name: "boots",
         sentence: "either boot file starts on q35, pc and microvm, with its settings, and is \
@@ -77,6 +78,14 @@ static ALL: [Scenario; 16] = [
         limit: seconds(60),
         linux: false,
         run: durability::durable,
+    },
+    Scenario {
+        name: "power-button",
+        sentence: "the power button ends the node: all is answered, the disk flushed, the machine \
+                   off",
+        limit: seconds(60),
+        linux: false,
+        run: power::power_button,
     },
     Scenario {
         name: "nvme",

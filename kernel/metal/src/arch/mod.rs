@@ -73,7 +73,8 @@ pub fn reset() -> ! {
     interrupts::triple_fault()
 }
 
-fn pause_a_while() {
+/// About ten milliseconds, for a machine to do what it was told.
+pub fn pause_a_while() {
     for _ in 0..10_000 {
         // A read of an unused port takes about a microsecond.
         Port(0x80).read();

@@ -26,6 +26,24 @@ impl Port {
         }
     }
 
+    /// Reads two bytes.
+    pub fn read_u16(self) -> u16 {
+        let value;
+        // SAFETY: as in `read`.
+        unsafe {
+            asm!("in ax, dx", in("dx") self.0, out("ax") value, options(nomem, nostack, preserves_flags));
+        }
+        value
+    }
+
+    /// Writes two bytes.
+    pub fn write_u16(self, value: u16) {
+        // SAFETY: as in `write`.
+        unsafe {
+            asm!("out dx, ax", in("dx") self.0, in("ax") value, options(nomem, nostack, preserves_flags));
+        }
+    }
+
     /// Reads four bytes.
     pub fn read_u32(self) -> u32 {
         let value;

@@ -11,6 +11,8 @@ const COMMAND_LINE: u64 = 0x228;
 const COMMAND_LINE_SIZE: u64 = 0x238;
 /// Upper half of the command line's address, for loaders above 4 GiB.
 const COMMAND_LINE_HIGH: u64 = 0x0c8;
+/// Since version 2.14; zero before, as the whole page was.
+const ACPI_ROOT: u64 = 0x070;
 const MAP_COUNT: u64 = 0x1e8;
 const MAP: u64 = 0x2d0;
 /// Start, bytes, type.
@@ -52,6 +54,8 @@ pub(super) unsafe fn read(
             address: u64::from(high) << 32 | u64::from(low),
             bytes_max: bytes_max as usize,
         },
+        // SAFETY: the page says so.
+        acpi_root: unsafe { peek(left + ACPI_ROOT) },
         // SAFETY: the page has room for that many.
         map: unsafe { entries(left + MAP, usize::from(count).min(ENTRIES_MAX), ENTRY_BYTES) },
     })

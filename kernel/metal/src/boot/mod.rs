@@ -15,6 +15,7 @@ use crate::memory::Memory;
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::ptr;
+use metal::acpi;
 use metal::map::{Map, Range};
 
 /// Which entry the loader used. A number, as it passes through a register.
@@ -82,6 +83,11 @@ pub struct Boot {
     pub memory: Memory,
     /// Where usable memory below 4 GiB ends: devices are further up.
     pub memory_end: u64,
+    /// Where the loader says that the root of the ACPI tables is.
+    pub acpi_root: Option<u64>,
+    /// The segment of the extended BIOS data area; it stands in page 0, which is
+    /// gone later.
+    pub extended_data: u16,
 }
 
 /// Longest command line that is kept.
@@ -101,6 +107,8 @@ struct Left<M> {
     command_line: Text,
     /// Start, bytes and E820 type; may be walked twice.
     map: M,
+    /// Where the root of the ACPI tables is; 0 if the loader does not say.
+    acpi_root: u64,
 }
 
 /// Where a text lies, and how long it can be. It ends at a zero before that.
@@ -130,6 +138,9 @@ where
     M: Iterator<Item = (u64, u64, u32)> + Clone,
 {
     let command_line = keep_command_line(left.command_line);
+    let acpi_root = Some(left.acpi_root).filter(|root| *root != 0);
+    // SAFETY: page 0 is still mapped, and firmware data.
+    let extended_data = unsafe { peek(acpi::EXTENDED_DATA_SEGMENT) };
     let mut map = Map::new();
     for (start, bytes, kind) in left.map.clone() {
         if kind == USABLE {
@@ -155,6 +166,8 @@ where
         // `probe::stop_dma`, before any of this is given away. Called once.
         memory: unsafe { Memory::new(map) },
         memory_end,
+        acpi_root,
+        extended_data,
     })
 }
 

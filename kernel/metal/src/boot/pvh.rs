@@ -8,6 +8,7 @@ use super::{Left, Text, Unusable, entries, peek};
 const MARK: u32 = 0x336e_c578;
 const VERSION: u64 = 4;
 const COMMAND_LINE: u64 = 24;
+const ACPI_ROOT: u64 = 32;
 const MAP: u64 = 40;
 const MAP_COUNT: u64 = 48;
 /// Start, bytes, type, reserved.
@@ -43,6 +44,8 @@ pub(super) unsafe fn read(
             address,
             bytes_max: COMMAND_LINE_MAX,
         },
+        // SAFETY: as above; every version has it.
+        acpi_root: unsafe { peek(left + ACPI_ROOT) },
         // SAFETY: the structure says that the map is there.
         map: unsafe { entries(map, count as usize, ENTRY_BYTES) },
     })
