@@ -404,7 +404,7 @@ impl<R: Registers, C: Clock> io::Disk for Disk<R, C> {
         None
     }
 
-    fn lent(&self, ticket: u32) -> Option<&Frame> {
+    fn lent<T>(&self, ticket: u32, look: impl FnOnce(&Frame) -> T) -> Option<T> {
         let in_slots = self
             .slots
             .iter()
@@ -414,7 +414,7 @@ impl<R: Registers, C: Clock> io::Disk for Disk<R, C> {
         in_slots
             .chain(waiting)
             .find(|(request, _)| request.ticket == ticket)
-            .map(|(_, frame)| frame)
+            .map(|(_, frame)| look(frame))
     }
 
     fn kick(&mut self) {

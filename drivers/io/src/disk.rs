@@ -115,9 +115,11 @@ pub trait Disk {
     /// The next operation that ended.
     fn poll_done(&mut self) -> Option<Done>;
 
-    /// The frame of an operation under way, to look at: its wire bytes, which
-    /// nobody writes while a write is under way.
-    fn lent(&self, ticket: u32) -> Option<&Frame>;
+    /// Looks at the frame of an operation under way: at its wire bytes, which
+    /// nobody writes while a write is under way. `None` if there is no such
+    /// operation. By a closure, because the frames of several disks may lie in one
+    /// queue that they share.
+    fn lent<R>(&self, ticket: u32, look: impl FnOnce(&Frame) -> R) -> Option<R>;
 
     /// Publishes what was submitted; rings at most one doorbell.
     fn kick(&mut self);

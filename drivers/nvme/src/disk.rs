@@ -261,7 +261,7 @@ impl<R: Registers> io::Disk for Disk<R> {
         })
     }
 
-    fn lent(&self, ticket: u32) -> Option<&Frame> {
+    fn lent<T>(&self, ticket: u32, look: impl FnOnce(&Frame) -> T) -> Option<T> {
         let lent = self.slots.iter().filter_map(|slot| slot.lent.as_ref());
         let lent = lent.map(|lent| (&lent.request, &lent.frame));
         let waiting = self.backlog.iter().map(|(request, frame)| (request, frame));
@@ -269,7 +269,7 @@ impl<R: Registers> io::Disk for Disk<R> {
         lent.chain(waiting)
             .chain(ended)
             .find(|(request, _)| request.ticket == ticket)
-            .map(|(_, frame)| frame)
+            .map(|(_, frame)| look(frame))
     }
 
     fn kick(&mut self) {

@@ -121,8 +121,8 @@ impl Disk for AnyDisk {
         disk!(self, disk => disk.poll_done())
     }
 
-    fn lent(&self, ticket: u32) -> Option<&Frame> {
-        disk!(self, disk => disk.lent(ticket))
+    fn lent<R>(&self, ticket: u32, look: impl FnOnce(&Frame) -> R) -> Option<R> {
+        disk!(self, disk => disk.lent(ticket, look))
     }
 
     fn kick(&mut self) {

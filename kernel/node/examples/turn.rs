@@ -133,9 +133,9 @@ impl Disk for Platter {
     fn poll_done(&mut self) -> Option<Done> {
         self.done.pop_front()
     }
-    fn lent(&self, ticket: u32) -> Option<&Frame> {
+    fn lent<R>(&self, ticket: u32, look: impl FnOnce(&Frame) -> R) -> Option<R> {
         let found = self.done.iter().find(|done| done.request.ticket == ticket);
-        found.map(|done| &done.frame)
+        found.map(|done| look(&done.frame))
     }
     fn kick(&mut self) {}
     fn tick(&mut self, _: Instant) -> bool {

@@ -418,12 +418,11 @@ impl Disk for FakeDisk {
         Some(done)
     }
 
-    fn lent(&self, ticket: u32) -> Option<&Frame> {
-        let operations = self.submitted.iter().chain(&self.under_way);
+    fn lent<R>(&self, ticket: u32, look: impl FnOnce(&Frame) -> R) -> Option<R> {
+        let mut operations = self.submitted.iter().chain(&self.under_way);
         operations
-            .filter(|operation| operation.request.ticket == ticket)
-            .map(|operation| &operation.frame)
-            .next()
+            .find(|operation| operation.request.ticket == ticket)
+            .map(|operation| look(&operation.frame))
     }
 
     fn kick(&mut self) {

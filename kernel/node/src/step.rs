@@ -288,11 +288,12 @@ impl<N: Nic, D: Disk> Node<N, D> {
         let (whereabouts, waiting, stations) = (&self.whereabouts, &self.waiting, &self.stations);
         let disk = usize::from(self.exports[usize::from(export)].volume.disk);
         let same_bytes = |ticket: Ticket| {
-            let other = match whereabouts[usize::from(ticket.0)] {
-                At::Waiting(place) => waiting.look(place),
-                At::Disk(mark) => stations[disk].disk.lent(mark.0),
+            let is_same = |other: &Frame| is_same_change(other.wire(), frame.wire());
+            let same = match whereabouts[usize::from(ticket.0)] {
+                At::Waiting(place) => waiting.look(place).map(is_same),
+                At::Disk(mark) => stations[disk].disk.lent(mark.0, is_same),
             };
-            other.is_some_and(|other| is_same_change(other.wire(), frame.wire()))
+            same == Some(true)
         };
         match self.fence.arrive(now.0, write, same_bytes) {
             Passage::Go(ticket) => {

@@ -727,12 +727,12 @@ impl io::Disk for Drive {
         })
     }
 
-    fn lent(&self, ticket: u32) -> Option<&Frame> {
+    fn lent<R>(&self, ticket: u32, look: impl FnOnce(&Frame) -> R) -> Option<R> {
         let lent = self.lent.iter().map(|(_, request, frame)| (request, frame));
         let backlog = self.backlog.iter().map(|(request, frame)| (request, frame));
         lent.chain(backlog)
             .find(|(request, _)| request.ticket == ticket)
-            .map(|(_, frame)| frame)
+            .map(|(_, frame)| look(frame))
     }
 
     fn kick(&mut self) {

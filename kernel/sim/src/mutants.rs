@@ -251,8 +251,8 @@ impl Disk for BentDrive {
         Some(done)
     }
 
-    fn lent(&self, ticket: u32) -> Option<&Frame> {
-        self.inner.lent(ticket)
+    fn lent<R>(&self, ticket: u32, look: impl FnOnce(&Frame) -> R) -> Option<R> {
+        self.inner.lent(ticket, look)
     }
 
     fn kick(&mut self) {
