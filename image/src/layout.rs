@@ -24,4 +24,4 @@ pub const ENTRIES: [(&str, u64); 3] = [
 
 /// Largest boot file. It fits below 640 KiB with room to spare, where a network
 /// boot program has to live.
-pub const BOOT_FILE_MAX: usize = 256 << 10;
+pub const BOOT_FILE_MAX: usize = 320 << 10;

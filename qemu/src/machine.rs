@@ -206,6 +206,7 @@ pub struct Recipe {
     kernel: Option<PathBuf>,
     initrd: Option<PathBuf>,
     append: String,
+    controllers: Vec<String>,
     disks: Vec<Disk>,
     nics: Vec<Nic>,
     extra: Vec<String>,
@@ -226,6 +227,7 @@ impl Recipe {
             kernel: None,
             initrd: None,
             append: String::new(),
+            controllers: Vec::new(),
             disks: Vec::new(),
             nics: Vec::new(),
             extra: Vec::new(),
@@ -297,6 +299,14 @@ impl Recipe {
     #[must_use]
     pub fn disk(mut self, disk: Disk) -> Self {
         self.disks.push(disk);
+        self
+    }
+
+    /// A controller, which disks of a model of its own hang on:
+    /// `virtio-scsi-pci`.
+    #[must_use]
+    pub fn controller(mut self, device: &str) -> Self {
+        self.controllers.push(device.to_owned());
         self
     }
 
@@ -434,6 +444,9 @@ impl Recipe {
         }
         if let Some(initrd) = &self.initrd {
             add(&["-initrd", &initrd.to_string_lossy()]);
+        }
+        for controller in &self.controllers {
+            add(&["-device", controller]);
         }
         for (index, disk) in self.disks.iter().enumerate() {
             let Disk {

@@ -1,4 +1,4 @@
-//! virtio-net and virtio-blk, for one frame at a time and many in flight.
+//! virtio-net, virtio-blk and virtio-scsi, for one frame at a time and many in flight.
 //!
 //! A driver here owns the frames it was given: they sit in its ring
 //! (`ring`) until the device returns them, and a list as long as the machine
@@ -22,6 +22,7 @@ mod error;
 mod net;
 #[allow(unsafe_code)]
 mod ring;
+mod scsi;
 mod service;
 mod transport;
 
@@ -32,6 +33,7 @@ pub mod model;
 pub use blk::Blk;
 pub use error::Error;
 pub use net::Net;
+pub use scsi::Scsi;
 pub use transport::{Bus, DeviceId, MmioTransport, PciTransport, QueuePlace, Status, Transport};
 
 /// What the machine lends a driver.

@@ -180,7 +180,7 @@ impl Machine {
             status: Status::empty(),
             accepted: 0,
             generation: 0,
-            queues: [Queue::default(), Queue::default()],
+            queues: Default::default(),
             doorbells: 0,
             quieted: 0,
         }));
@@ -293,7 +293,7 @@ struct Inner {
     status: Status,
     accepted: u64,
     generation: u32,
-    queues: [Queue; 2],
+    queues: [Queue; 3],
     doorbells: u64,
     quieted: u64,
 }
@@ -649,7 +649,7 @@ impl Transport for Registers {
             if !inner.profile.never_resets {
                 inner.status = status;
                 inner.accepted = 0;
-                inner.queues = [Queue::default(), Queue::default()];
+                inner.queues = Default::default();
             }
             return;
         }
@@ -689,10 +689,10 @@ impl Transport for Registers {
 
     fn queue_max(&mut self, queue: u16) -> u16 {
         let inner = self.0.borrow();
-        let queues = if inner.profile.device == DeviceId::NET {
-            2
-        } else {
-            1
+        let queues = match inner.profile.device {
+            DeviceId::NET => 2,
+            DeviceId::SCSI => 3,
+            _ => 1,
         };
         if queue < queues {
             inner.profile.queue_max

@@ -25,6 +25,8 @@ pub enum AnyDisk {
     Ahci(ahci::Disk<DeviceMemory, Clock>),
     /// A namespace of an NVMe controller.
     Nvme(nvme::Disk),
+    /// A unit of a virtio SCSI adapter.
+    VirtioScsi(scsi::Disk<virtio::Scsi>),
     /// Memory.
     Ram(RamDisk),
 }
@@ -46,7 +48,7 @@ macro_rules! nic {
 
 macro_rules! disk {
     ($self:ident, $driver:ident => $call:expr) => {
-        forward!($self, AnyDisk { Virtio, Ahci, Nvme, Ram }, $driver => $call)
+        forward!($self, AnyDisk { Virtio, Ahci, Nvme, VirtioScsi, Ram }, $driver => $call)
     };
 }
 

@@ -14,7 +14,7 @@ use log::{debug, warn};
 use metal::mmio::{self, Place};
 use node::{Attached, Origin};
 use pci::{Function, Register};
-use virtio::{Blk, Bus, DeviceId, Error, MmioTransport, Net, PciTransport, Transport};
+use virtio::{Blk, Bus, DeviceId, Error, MmioTransport, Net, PciTransport, Scsi, Transport};
 
 /// What was found, in order of address.
 #[derive(Default)]
@@ -32,6 +32,12 @@ const NAMESPACES_MAX: usize = 4;
 /// Drives that memory is set aside for on one SATA controller: the ports of the
 /// usual one (ICH9). More drives share what is left.
 const DRIVES_USUAL: usize = 6;
+
+/// Units that memory is set aside for on one SCSI adapter. More share what is left.
+const UNITS_USUAL: usize = 4;
+
+/// Most units that are served of one SCSI adapter.
+const UNITS_MAX: usize = 64;
 
 impl Found {
     /// One more disk, that the machine's bus has.
@@ -68,7 +74,10 @@ pub fn count(command_line: &[u8]) -> usize {
                 } else if nvme::is_nvme(&function) {
                     NAMESPACES_MAX
                 } else {
-                    usize::from(PciTransport::recognize(&function).is_some())
+                    match PciTransport::recognize(&function) {
+                        Some(DeviceId::SCSI) => UNITS_USUAL,
+                        other => usize::from(other.is_some()),
+                    }
                 }
             })
             .sum()
@@ -153,6 +162,7 @@ fn on_pci(found: &mut Found, function: &Function, config: &PortConfig, machine: 
     let name = match id {
         DeviceId::NET => Name::format(format_args!("{} virtio-net", function.address)),
         DeviceId::BLOCK => Name::format(format_args!("{} virtio-blk", function.address)),
+        DeviceId::SCSI => Name::format(format_args!("{} virtio-scsi", function.address)),
         _ => return,
     };
     let started = PciTransport::new(function, config, machine)
@@ -170,6 +180,7 @@ fn at_place(found: &mut Found, place: Place, machine: &mut Machine) -> Result<()
     let kind = match transport.device() {
         DeviceId::NET => "virtio-net",
         DeviceId::BLOCK => "virtio-blk",
+        DeviceId::SCSI => "virtio-scsi",
         _ => return Ok(()),
     };
     // Only a line with a device behind it is opened.
@@ -186,12 +197,21 @@ fn start(
     machine: &mut Machine,
     name: &str,
 ) -> Result<(), Error> {
-    if transport.device() == DeviceId::NET {
-        let nic = Net::new(transport, machine, name)?;
-        found.nics.push(AnyNic::Virtio(nic));
-    } else {
-        let disk = Blk::new(transport, machine, name)?;
-        found.add(AnyDisk::Virtio(disk));
+    match transport.device() {
+        DeviceId::NET => found
+            .nics
+            .push(AnyNic::Virtio(Net::new(transport, machine, name)?)),
+        DeviceId::SCSI => {
+            let adapter = Scsi::new(transport, machine, name)?;
+            for unit in scsi::attach(adapter, machine, UNITS_MAX) {
+                match unit {
+                    Ok(disk) => found.add(AnyDisk::VirtioScsi(disk)),
+                    Err(skipped) if skipped.error.is_only_a_remark() => debug!("{name}: {skipped}"),
+                    Err(skipped) => warn!("{name}: {skipped}; skipped"),
+                }
+            }
+        }
+        _ => found.add(AnyDisk::Virtio(Blk::new(transport, machine, name)?)),
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ mod nvme;
 mod outage;
 mod power;
 mod sata;
+mod scsi;
 mod world;
 
 use crate::initiator::Linux;
@@ -93,6 +94,14 @@ static ALL: &[Scenario] = &[
         limit: seconds(60),
         linux: false,
         run: nvme::nvme,
+    },
+    Scenario {
+        name: "virtio-scsi",
+        sentence: "units of one SCSI adapter are exports: they keep what is written, one that \
+                   fails, grows or goes is no matter to the others",
+        limit: seconds(90),
+        linux: false,
+        run: scsi::virtio_scsi,
     },
     Scenario {
         name: "sata",

@@ -23,6 +23,8 @@ impl DeviceId {
     pub const NET: Self = Self(1);
     /// A disk.
     pub const BLOCK: Self = Self(2);
+    /// A SCSI adapter.
+    pub const SCSI: Self = Self(8);
 }
 
 bitflags! {

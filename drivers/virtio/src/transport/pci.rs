@@ -63,7 +63,7 @@ const VECTOR: u16 = 0;
 const NO_VECTOR: u16 = 0xffff;
 
 /// Queues that a driver here uses at most.
-const QUEUES_MAX: usize = 2;
+const QUEUES_MAX: usize = 3;
 
 /// A virtio device on PCI, over the modern interface.
 pub struct PciTransport {
@@ -500,8 +500,8 @@ mod tests {
         common.write(common::QUEUE_NOTIFY, 4);
         assert_eq!(transport.set_queue(0, &place), Err(Error::MissingRegisters));
         assert_eq!(
-            transport.set_queue(2, &place),
-            Err(Error::NoQueue { queue: 2 })
+            transport.set_queue(3, &place),
+            Err(Error::NoQueue { queue: 3 })
         );
     }
 

@@ -1,0 +1,341 @@
+//! What the disks behind one adapter share: its queue, and what to do about an
+//! answer that is not a plain yes.
+//!
+//! Some answers mean "again": a unit has something to tell first, it is busy, it
+//! was reset under the command. Those are not for the node to see. Such a command
+//! is sent again at once or with the next tick, a few times or for a while; what is
+//! still not done then is an error. Sending a write again is harmless however far it
+//! had come: it is not answered yet, and until it is the node holds every newer
+//! write of the same sectors back.
+
+use crate::adapter::{Adapter, Address, Answer, Data, End, Mark, Notice};
+use crate::command::{Cdb, PARAMETERS};
+use crate::pages::Capacity;
+use crate::sense::{Key, Sense};
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use io::{Done, Frame, Instant, Op, Outcome, Request, SECTOR_BYTES, WIRE};
+
+/// How often a command is sent again at once.
+const TRIES_MAX: u8 = 5;
+/// How long a command may be put off by a busy unit. Initiators give up later.
+const PATIENCE_US: u64 = 30_000_000;
+
+/// See the module's header.
+pub(crate) struct Bus<A> {
+    pub adapter: A,
+    pub seats: Vec<Seat>,
+    /// What is sent again with the next tick.
+    waiting: VecDeque<(Mark, Frame)>,
+    now: Instant,
+}
+
+/// One disk on the bus.
+pub(crate) struct Seat {
+    pub address: Address,
+    pub ended: VecDeque<Done>,
+    /// The frame of our own questions, when it is not asked with.
+    question: Option<Frame>,
+    /// Whether the size must be asked for.
+    stale: bool,
+    /// A size that nobody has taken note of yet.
+    fresh: Option<Capacity>,
+    gone: bool,
+}
+
+impl Seat {
+    /// A disk that takes `frames` frames at most; `question` is for itself.
+    pub fn new(address: Address, frames: usize, question: Frame) -> Self {
+        Self {
+            address,
+            ended: VecDeque::with_capacity(frames),
+            question: Some(question),
+            stale: false,
+            fresh: None,
+            gone: false,
+        }
+    }
+}
+
+/// What becomes of a command that ended.
+enum Verdict {
+    Done(Outcome),
+    /// It is sent again at once.
+    Again,
+    /// It is sent again with the next tick.
+    Later,
+}
+
+impl<A: Adapter> Bus<A> {
+    /// A bus for `frames` frames in all.
+    pub fn new(adapter: A, frames: usize, now: Instant) -> Self {
+        Self {
+            adapter,
+            seats: Vec::new(),
+            waiting: VecDeque::with_capacity(frames),
+            now,
+        }
+    }
+
+    /// Takes a request for a disk.
+    pub fn submit(&mut self, disk: u8, request: Request, frame: Frame) {
+        let mark = Mark {
+            disk,
+            request: Some(request),
+            since: self.now,
+            tries: 0,
+        };
+        self.send(mark, frame);
+    }
+
+    /// Notes how a request ended.
+    pub fn end(&mut self, disk: u8, request: Request, outcome: Outcome, frame: Frame) {
+        self.seats[usize::from(disk)].ended.push_back(Done {
+            request,
+            outcome,
+            frame,
+        });
+    }
+
+    /// The next request of a disk that ended. Answers for others are put where
+    /// they will look.
+    pub fn poll(&mut self, disk: u8) -> Option<Done> {
+        loop {
+            if let Some(done) = self.seats[usize::from(disk)].ended.pop_front() {
+                return Some(done);
+            }
+            // Ends: the adapter has no more than it was given, and what is sent
+            // again is only seen after a kick.
+            let answer = self.adapter.poll()?;
+            self.sort(answer);
+        }
+    }
+
+    /// Looks at a frame of a disk, wherever it is.
+    pub fn lent<R>(&self, disk: u8, ticket: u32, look: impl FnOnce(&Frame) -> R) -> Option<R> {
+        let is_it = |mark: &Mark| {
+            mark.disk == disk && mark.request.is_some_and(|request| request.ticket == ticket)
+        };
+        if let Some((_, frame)) = self.waiting.iter().find(|(mark, _)| is_it(mark)) {
+            return Some(look(frame));
+        }
+        let mut ended = self.seats[usize::from(disk)].ended.iter();
+        if let Some(done) = ended.find(|done| done.request.ticket == ticket) {
+            return Some(look(&done.frame));
+        }
+        self.adapter.lent(is_it, look)
+    }
+
+    /// Looks after the adapter, once for all disks at the same time.
+    pub fn tick(&mut self, now: Instant) {
+        if now == self.now {
+            return;
+        }
+        self.now = now;
+        self.adapter.tick(now);
+        while let Some(answer) = self.adapter.poll() {
+            self.sort(answer);
+        }
+        // Ends: each notice is given once.
+        while let Some(notice) = self.adapter.notice() {
+            self.take_notice(notice);
+        }
+        for _ in 0..self.waiting.len() {
+            let Some((mark, frame)) = self.waiting.pop_front() else {
+                break;
+            };
+            self.send(mark, frame);
+        }
+        for disk in 0..self.seats.len() {
+            self.ask_size(disk);
+        }
+        self.adapter.kick();
+    }
+
+    /// A size of a disk that has not been taken note of.
+    pub fn fresh(&mut self, disk: u8) -> Option<Capacity> {
+        self.seats[usize::from(disk)].fresh.take()
+    }
+
+    fn take_notice(&mut self, notice: Notice) {
+        let (Notice::Changed(address) | Notice::Removed(address)) = notice;
+        let Some(seat) = self.seats.iter_mut().find(|seat| seat.address == address) else {
+            return;
+        };
+        match notice {
+            Notice::Changed(_) => seat.stale = true,
+            Notice::Removed(_) => self.lose(address),
+        }
+    }
+
+    /// Says once that a disk is not there any more.
+    fn lose(&mut self, address: Address) {
+        let name = self.adapter.name();
+        let Some(seat) = self.seats.iter_mut().find(|seat| seat.address == address) else {
+            return;
+        };
+        if !seat.gone {
+            let Address { target, unit } = address;
+            log::error!("{name}: target {target} unit {unit} is gone");
+        }
+        seat.gone = true;
+    }
+
+    fn ask_size(&mut self, disk: usize) {
+        let seat = &mut self.seats[disk];
+        if !seat.stale || seat.gone || !self.adapter.is_running() {
+            return;
+        }
+        let Some(frame) = seat.question.take() else {
+            return;
+        };
+        seat.stale = false;
+        let mark = Mark {
+            disk: disk as u8,
+            request: None,
+            since: self.now,
+            tries: 0,
+        };
+        self.send(mark, frame);
+    }
+
+    /// Sends what `mark` says, or ends it if there is nowhere to send it to.
+    fn send(&mut self, mark: Mark, mut frame: Frame) {
+        let seat = &mut self.seats[usize::from(mark.disk)];
+        let address = seat.address;
+        if !self.adapter.is_running() || seat.gone {
+            match mark.request {
+                Some(request) => self.end(mark.disk, request, Outcome::Fault, frame),
+                None => seat.question = Some(frame),
+            }
+            return;
+        }
+        let (cdb, data) = match &mark.request {
+            Some(request) => command_of(request, &mut frame),
+            None => {
+                let bytes = Capacity::LONG_BYTES;
+                let cdb = Cdb::read_capacity_16(bytes as u32);
+                (cdb, Data::In { at: WIRE, bytes })
+            }
+        };
+        self.adapter.send(address, &cdb, data, mark, frame);
+    }
+
+    fn sort(&mut self, answer: Answer) {
+        let Answer {
+            frame,
+            mut mark,
+            end,
+        } = answer;
+        let Some(request) = mark.request else {
+            return self.answered(mark, frame, end);
+        };
+        match self.judge(&mark, &request, end) {
+            Verdict::Done(outcome) => self.end(mark.disk, request, outcome, frame),
+            Verdict::Again => {
+                mark.tries += 1;
+                self.send(mark, frame);
+                self.adapter.kick();
+            }
+            Verdict::Later => self.waiting.push_back((mark, frame)),
+        }
+    }
+
+    /// Our own question came back.
+    fn answered(&mut self, mark: Mark, mut frame: Frame, end: End) {
+        let Some(seat) = self.seats.get_mut(usize::from(mark.disk)) else {
+            // From before there was a disk: its asker has given up.
+            return;
+        };
+        match end {
+            End::Good { missing } => {
+                let bytes = Capacity::LONG_BYTES.saturating_sub(missing as usize);
+                seat.fresh = Capacity::parse_long(&frame.buffer_mut()[..bytes]);
+            }
+            // Asked again with the next tick: the unit had something to say.
+            End::Check(Sense {
+                key: Key::UNIT_ATTENTION,
+                ..
+            })
+            | End::Busy => seat.stale = true,
+            End::Check(_) | End::Failed => {}
+            End::Gone => {
+                let address = seat.address;
+                seat.question = Some(frame);
+                return self.lose(address);
+            }
+        }
+        seat.question = Some(frame);
+    }
+
+    fn judge(&mut self, mark: &Mark, request: &Request, end: End) -> Verdict {
+        let is_patient = self.now.since_us(mark.since) < PATIENCE_US;
+        let has_tries = mark.tries < TRIES_MAX;
+        let moves_data = matches!(request.op, Op::Read | Op::Write);
+        let address = self.seats[usize::from(mark.disk)].address;
+        let sense = match end {
+            // Bytes that were not moved would be somebody else's.
+            End::Good { missing } if missing > 0 && moves_data => {
+                return Verdict::Done(Outcome::Fault);
+            }
+            End::Good { .. } => return Verdict::Done(Outcome::Done),
+            End::Busy if is_patient => return Verdict::Later,
+            End::Busy | End::Failed => return Verdict::Done(Outcome::Fault),
+            End::Gone => {
+                self.lose(address);
+                return Verdict::Done(Outcome::Fault);
+            }
+            End::Check(sense) => sense,
+        };
+        let seat = &mut self.seats[usize::from(mark.disk)];
+        match sense.key {
+            Key::NONE | Key::RECOVERED => Verdict::Done(Outcome::Done),
+            Key::UNIT_ATTENTION => {
+                seat.stale |= sense.says_changed();
+                if has_tries {
+                    Verdict::Again
+                } else {
+                    Verdict::Done(Outcome::Fault)
+                }
+            }
+            Key::ABORTED if has_tries => Verdict::Again,
+            Key::ABORTED | Key::MEDIUM if moves_data => Verdict::Done(Outcome::Medium),
+            Key::NOT_READY if sense.says_wait() && is_patient => Verdict::Later,
+            Key::ILLEGAL_REQUEST if sense.says_unknown_operation() => {
+                Verdict::Done(Outcome::Unsupported)
+            }
+            Key::ILLEGAL_REQUEST if sense.says_no_unit() => {
+                self.lose(address);
+                Verdict::Done(Outcome::Fault)
+            }
+            Key::ILLEGAL_REQUEST => {
+                // Past the end, perhaps: the unit may have shrunk.
+                seat.stale = true;
+                Verdict::Done(Outcome::Fault)
+            }
+            _ => Verdict::Done(Outcome::Fault),
+        }
+    }
+}
+
+/// The command for a request, and what of the frame goes with it.
+fn command_of(request: &Request, frame: &mut Frame) -> (Cdb, Data) {
+    let at = WIRE + usize::from(request.data);
+    let bytes = (request.sectors as usize).saturating_mul(SECTOR_BYTES);
+    match request.op {
+        Op::Read => (
+            Cdb::read(request.lba, request.sectors),
+            Data::In { at, bytes },
+        ),
+        Op::Write => (
+            Cdb::write(request.lba, request.sectors),
+            Data::Out { at, bytes },
+        ),
+        Op::Flush => (Cdb::synchronize_cache(), Data::None),
+        Op::Discard => {
+            let (cdb, bytes) = Cdb::unmap(request.lba, request.sectors, frame);
+            let at = PARAMETERS;
+            (cdb, Data::Out { at, bytes })
+        }
+    }
+}
