@@ -8,7 +8,7 @@ use crate::command::{Command, Opcode, PAGE_BYTES};
 use crate::disk::{Disk, Start};
 use crate::error::Error;
 use crate::identify::{self, Controller, NAMESPACE_LAST, Page, kind};
-use crate::queue::{ALIGN, ANSWER_BYTES, COMMAND_BYTES, Queue, Shared};
+use crate::queue::{ALIGN, ANSWER_BYTES, COMMAND_BYTES, Queue};
 use crate::registers::{
     ADMIN_COMPLETION, ADMIN_SIZES, ADMIN_SUBMISSION, CONFIGURATION, Capabilities, Configuration,
     ControllerStatus, Doorbells, FIXED_BYTES, Registers, VERSION, stop,
@@ -18,6 +18,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::hint::spin_loop;
 use io::{DATA, Instant, SLOT_BYTES};
+use pci::Shared;
 
 /// Places of the admin queue's rings. One command at a time needs two.
 const ADMIN_PLACES: usize = 8;

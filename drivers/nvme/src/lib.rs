@@ -13,11 +13,9 @@
 //!
 //! Registers are reached through the [`Registers`] trait, behind which the tests
 //! put a model of the controller that is stricter than hardware (`model`).
-//! Unsafe is only the memory that a queue shares with us (`queue`), from both
-//! sides.
 
 #![no_std]
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 extern crate alloc;
 
@@ -26,7 +24,6 @@ mod controller;
 mod disk;
 mod error;
 mod identify;
-#[allow(unsafe_code)]
 mod queue;
 mod registers;
 mod service;

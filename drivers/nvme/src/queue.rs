@@ -10,18 +10,14 @@
 //! while at most half of it is untold the controller never finds it full, and a
 //! kick costs one doorbell and not two.
 //!
-//! A controller may touch its rings at any time, so there are no references into
-//! them, only accesses to single words. Where the controller has read to is not
+//! The rings are [`Shared`]. Where the controller has read to is not
 //! even looked at: a command that was answered was read, and those before it too.
-
-#[cfg(any(test, feature = "model"))]
-pub(crate) mod device;
 
 use crate::command::{Command, PAGE_BYTES, WORDS};
 use crate::registers::{Doorbells, Registers};
 use crate::status::Status;
-use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, Ordering, fence};
+use core::sync::atomic::{Ordering, fence};
+use pci::Shared;
 
 /// Alignment of a ring (NVMe 1.4, 5.3 and 5.4).
 pub const ALIGN: usize = PAGE_BYTES;
@@ -43,73 +39,6 @@ pub struct Answer {
     pub status: Status,
     /// The command's own result.
     pub result: u32,
-}
-
-/// Memory that the controller may touch at any time, word by word.
-pub struct Shared {
-    base: NonNull<u8>,
-    bytes: usize,
-}
-
-// SAFETY: `base` is the only pointer to the memory on our side, and the
-// controller does not care which core accesses it.
-unsafe impl Send for Shared {}
-
-impl Shared {
-    /// Takes the memory for ever, and zeroes it.
-    ///
-    /// # Panics
-    /// If it is not aligned: the machine gave what was not asked for.
-    pub fn new(memory: &'static mut [u8]) -> Self {
-        assert!(
-            memory.as_ptr().addr().is_multiple_of(ALIGN),
-            "memory for a controller is aligned to {ALIGN}"
-        );
-        memory.fill(0);
-        let bytes = memory.len();
-        let base = NonNull::from(memory).cast::<u8>();
-        // The controller writes by this number.
-        base.as_ptr().expose_provenance();
-        Self { base, bytes }
-    }
-
-    /// Where the controller finds it.
-    pub fn address(&self) -> u64 {
-        self.base.as_ptr().addr() as u64
-    }
-
-    /// How many bytes it has.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Reads the word at byte `at`.
-    pub fn read(&self, at: usize) -> u32 {
-        u32::from_le(self.word(at).load(Ordering::Relaxed))
-    }
-
-    fn read_acquire(&self, at: usize) -> u32 {
-        u32::from_le(self.word(at).load(Ordering::Acquire))
-    }
-
-    fn write(&self, at: usize, value: u32) {
-        self.word(at).store(value.to_le(), Ordering::Relaxed);
-    }
-
-    fn word(&self, at: usize) -> &AtomicU32 {
-        assert!(
-            at.is_multiple_of(4) && at + 4 <= self.bytes,
-            "word {at} of {} shared bytes",
-            self.bytes
-        );
-        // SAFETY: `new` took `bytes` bytes for ever, and `at` was just checked to
-        // lie inside.
-        let word = unsafe { self.base.byte_add(at) }.cast();
-        // SAFETY: `word` lies in memory that stays for ever, is aligned because
-        // `base` and `at` are, and whoever else touches it is the controller,
-        // which writes whole words.
-        unsafe { AtomicU32::from_ptr(word.as_ptr()) }
-    }
 }
 
 /// A queue pair and its doorbells.

@@ -19,6 +19,8 @@ mod function;
 mod msi;
 mod msix;
 mod resources;
+#[allow(unsafe_code)]
+pub mod shared;
 
 #[cfg(test)]
 mod fake;
@@ -30,6 +32,7 @@ pub use function::{Function, Functions, functions, open_bridges};
 pub use msi::Msi;
 pub use msix::{Message, MsiX};
 pub use resources::{BusWindow, Resources};
+pub use shared::Shared;
 
 use core::fmt;
 

@@ -27,7 +27,6 @@ use crate::controller::Surroundings;
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::identify::kind;
-use crate::queue::device::Memory;
 use crate::queue::{ANSWER_BYTES, COMMAND_BYTES};
 use crate::registers::{
     ADMIN_SIZES, CAPABILITIES, CONFIGURATION, Configuration, ControllerStatus, Doorbells, GONE,
@@ -40,6 +39,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use io::{Frame, Instant, SECTOR_BYTES, SLOT_BYTES};
+use pci::shared::device::Memory;
 
 /// Time that a look at the clock takes.
 const CLOCK_US: u64 = 100;

@@ -1,8 +1,10 @@
-//! The other side of shared memory: what the model's controller may reach.
+//! The other side of shared memory: what a model of a device may reach.
 //!
 //! Memory is handed out here, so that every access of the model is checked
-//! against what was: a command that points anywhere else is a fault of the
+//! against what was: a pointer to anywhere else is a fault of the
 //! driver and ends the test.
+
+extern crate alloc;
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -11,19 +13,14 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 /// Memory handed out.
 #[derive(Default)]
-pub(crate) struct Memory {
+pub struct Memory {
     pieces: Vec<(NonNull<u8>, usize)>,
 }
 
 impl Memory {
     /// Hands out `bytes` bytes, zeroed, for ever, `offset` bytes behind a multiple
     /// of `align`.
-    pub(crate) fn hand_out(
-        &mut self,
-        bytes: usize,
-        align: usize,
-        offset: usize,
-    ) -> &'static mut [u8] {
+    pub fn hand_out(&mut self, bytes: usize, align: usize, offset: usize) -> &'static mut [u8] {
         let room = vec![0u8; bytes + align + offset].leak();
         let start = room.as_ptr().align_offset(align) + offset;
         let piece = NonNull::from(&mut room[start..start + bytes]);
@@ -46,11 +43,11 @@ impl Memory {
                 return unsafe { start.byte_add(offset) };
             }
         }
-        panic!("the controller was sent to {bytes} bytes at {address:#x}, which are not its");
+        panic!("the device was sent to {bytes} bytes at {address:#x}, which are not its");
     }
 
     /// Reads as a device does.
-    pub(crate) fn read(&self, address: u64, into: &mut [u8]) {
+    pub fn read(&self, address: u64, into: &mut [u8]) {
         let place = self.place(address, into.len());
         for (offset, byte) in into.iter_mut().enumerate() {
             // SAFETY: `place` checked that all of it was handed out.
@@ -61,7 +58,7 @@ impl Memory {
     }
 
     /// Writes as a device does.
-    pub(crate) fn write(&self, address: u64, from: &[u8]) {
+    pub fn write(&self, address: u64, from: &[u8]) {
         let place = self.place(address, from.len());
         for (offset, &byte) in from.iter().enumerate() {
             // SAFETY: `place` checked that all of it was handed out.
@@ -73,7 +70,7 @@ impl Memory {
     }
 
     /// Writes a word that makes others known.
-    pub(crate) fn release(&self, address: u64, value: u32) {
+    pub fn release(&self, address: u64, value: u32) {
         assert!(address.is_multiple_of(4), "a word at {address:#x}");
         let place = self.place(address, 4).cast::<u32>();
         // SAFETY: `place` checked that it was handed out, for ever; it is aligned,
