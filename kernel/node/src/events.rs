@@ -53,6 +53,30 @@ pub enum Event {
 
 /// How many there are.
 const EVENTS: usize = Event::TurnedAway as usize + 1;
+
+impl Event {
+    /// Every one, in the order of the list.
+    pub const ALL: [Self; EVENTS] = [
+        Self::Received,
+        Self::Sent,
+        Self::Flush,
+        Self::Announced,
+        Self::DiskError,
+        Self::HeldBack,
+        Self::CopyMerged,
+        Self::Expired,
+        Self::TooOld,
+        Self::OverShare,
+        Self::QueriesFull,
+        Self::Changed,
+        Self::LinkUp,
+        Self::LinkDown,
+        Self::MtuChanged,
+        Self::DiskChanged,
+        Self::TurnedAway,
+    ];
+}
+
 /// Counters of all three lists.
 const COUNTERS: usize = EVENTS + aoe::Drop::COUNT + aoe::Refusal::COUNT;
 /// Things of note that are remembered: a second of a node in serious trouble.

@@ -160,6 +160,8 @@ pub struct Spindle {
     pub losses: u64,
     /// Flushes that took effect.
     pub flushes: u64,
+    /// Flushes that failed.
+    pub flushes_refused: u64,
     /// Writes that took effect.
     pub writes: u64,
 }
@@ -188,6 +190,7 @@ impl Spindle {
             armed: false,
             losses: 0,
             flushes: 0,
+            flushes_refused: 0,
             writes: 0,
         }
     }
@@ -236,6 +239,13 @@ impl Spindle {
         } else {
             0
         }
+    }
+
+    /// Sectors written with success that a power cut could take away.
+    pub fn in_cache(&self) -> usize {
+        let is_reported = |version: &Version| version.reported.is_some();
+        let versions = self.cache.values();
+        versions.filter(|all| all.iter().any(is_reported)).count()
     }
 
     /// Operations under way.
@@ -406,6 +416,7 @@ impl Spindle {
         if request.op == Op::Flush {
             if self.random.chance(plan.flush_fails_ppm) {
                 self.ledger.count(Fault::FlushFailed);
+                self.flushes_refused += 1;
                 self.had_errors = true;
                 return Outcome::Fault;
             }

@@ -34,6 +34,8 @@ pub enum Fault {
     NodePaused,
     /// The node was killed; its disks kept their power.
     NodeKilled,
+    /// The node was told to stop in order and to start again.
+    Ordered,
     /// The power of node and disks failed.
     PowerCut,
     /// A sector was half old, half new after a power cut.
@@ -81,6 +83,7 @@ impl Fault {
         Self::TransmitStuck,
         Self::NodePaused,
         Self::NodeKilled,
+        Self::Ordered,
         Self::PowerCut,
         Self::TornSector,
         Self::CacheLost,

@@ -350,7 +350,7 @@ impl Nic for BentCard {
             return self.held.take().map(|(_, frame)| frame);
         }
         self.polls += 1;
-        if self.bend == Some(Mutant::RingLeft) && self.polls > 16 {
+        if self.bend == Some(Mutant::RingLeft) && self.polls > 32 {
             return None;
         }
         let mut frame = self.inner.poll_rx()?;

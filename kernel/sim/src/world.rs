@@ -13,7 +13,9 @@
 use crate::agenda::Agenda;
 use crate::disk::{DiskPlan, Drive, Spindle};
 use crate::history::Acknowledged;
-use crate::initiator::{Desk, Initiator, Ipxe, Linux, Operator, Rogue, WinAoe, Window, Work};
+use crate::initiator::{
+    Crowd, Desk, Initiator, Ipxe, Linux, Operator, Rogue, WinAoe, Window, Work,
+};
 use crate::ledger::{Fault, Ledger};
 use crate::models::dma::Machine;
 use crate::mutants::{BentCard, BentDrive, Mutant};
@@ -24,7 +26,7 @@ use crate::wire::{Address, Mac};
 use crate::{Options, Report};
 use io::{Instant, WriteCache};
 use node::config::{Config, Source};
-use node::{Attached, Node, Origin};
+use node::{Attached, Node, Order, Origin};
 use node::{Event as Counted, Noted};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -123,6 +125,8 @@ pub struct World {
     turn: u64,
     asleep: bool,
     paused_until_us: u64,
+    /// When the node was told to stop, and the flushes refused until then.
+    ordered: Option<(u64, u64)>,
     down: bool,
     /// Frames at each card when the node first had nothing to do.
     idle_frames: Vec<Option<usize>>,
@@ -148,7 +152,11 @@ impl World {
         let costs: &[u64] = if storm { &[1, 5] } else { &[0, 0, 1, 5] };
         let frame_cost_us = *random.pick(costs);
         let strict = storm || random.one_in(2);
-        let weather = weather(&mut random, strict);
+        let mut weather = weather(&mut random, strict);
+        if storm {
+            // One lost frame would keep the host with two paths from its work.
+            (weather.loss_ppm, weather.flip_ppm) = (0, 0);
+        }
         let mut spindles = Vec::new();
         let disks = if random.one_in(10) {
             random.between(5, 16)
@@ -208,6 +216,7 @@ impl World {
             turn: 0,
             asleep: false,
             paused_until_us: 0,
+            ordered: None,
             down: true,
             spin: (0, 0),
             events: BTreeMap::new(),
@@ -225,11 +234,12 @@ impl World {
         self.trouble_ends_us = self.random.between(span_us / 2, span_us * 3 / 2);
         self.ledger.say(|| {
             format!(
-                "seed {seed}: {} ports, {} disks, {} hosts, strict {}, settings `{}`",
+                "seed {seed}: {} ports, {} disks, {} hosts, strict {}, storm {}, settings `{}`",
                 self.plan.macs.len(),
                 self.spindles.len(),
                 self.hosts.len(),
                 self.strict,
+                self.storm,
                 self.plan.settings
             )
         });
@@ -284,8 +294,9 @@ impl World {
             Event::Misfortune => {
                 if self.ledger.now_us() < self.trouble_ends_us {
                     self.misfortune();
-                    let longest_us = if self.storm { 60_000 } else { 400_000 };
-                    let gap_us = self.random.between(5_000, longest_us);
+                    let shortest_us = if self.storm { 80_000 } else { 5_000 };
+                    let longest_us = if self.storm { 160_000 } else { 400_000 };
+                    let gap_us = self.random.between(shortest_us, longest_us);
                     self.enter(gap_us, Event::Misfortune);
                 }
             }
@@ -363,19 +374,15 @@ impl World {
     /// Who is there, where, and what they want.
     fn invite(&mut self, segments: usize) {
         let exports = self.plan.served.len();
-        let linux = if self.storm {
-            1
-        } else {
-            self.random.between(1, 3) as usize
-        };
-        let ipxe = self.random.below(3) as usize / 2 + usize::from(self.random.one_in(3));
-        let windows = if self.storm {
-            3
-        } else {
-            usize::from(self.random.one_in(3))
-        };
-        let rogue = usize::from(self.random.one_in(2));
-        let operator = usize::from(self.random.one_in(2));
+        let mut linux = self.random.between(1, 3) as usize;
+        let mut ipxe = self.random.below(3) as usize / 2 + usize::from(self.random.one_in(3));
+        let mut windows = usize::from(self.random.one_in(3));
+        let mut rogue = usize::from(self.random.one_in(2));
+        let mut operator = usize::from(self.random.one_in(2));
+        if self.storm {
+            // One host with two paths, and a crowd on one of them.
+            (linux, ipxe, windows, rogue, operator) = (1, 0, 0, 1, 0);
+        }
         let workers = linux + ipxe + windows;
         let total = workers + rogue + operator;
         let everybody = guests();
@@ -398,8 +405,6 @@ impl World {
             } else {
                 1
             };
-            // In a storm the first host has two paths, and the others crowd one.
-            let cards = if self.storm && host > 0 { 1 } else { cards };
             let first_segment = if self.storm {
                 0
             } else {
@@ -446,11 +451,7 @@ impl World {
                 let work = self.work(export, host, workers, &mut own);
                 let address = addresses.get(export).copied();
                 let address = address.unwrap_or(Address { shelf: 9, slot: 9 });
-                let depth = if self.storm {
-                    64
-                } else {
-                    own.between(1, 24) as usize
-                };
+                let depth = own.between(1, 24) as usize;
                 Box::new(WinAoe::new(
                     host,
                     card_list[0],
@@ -459,6 +460,9 @@ impl World {
                     depth,
                     self.strict,
                 ))
+            } else if self.storm {
+                let from = card_list[0].0;
+                Box::new(Crowd::new(host, from, self.plan.macs[0], addresses[0]))
             } else if host < workers + rogue {
                 let gap_us = own.between(100, 5_000);
                 let targets = self.plan.macs.clone();
@@ -502,7 +506,7 @@ impl World {
         }];
         let mut cut = |first: u64, end: u64| {
             // In a storm the host with two paths comes back to the same sectors soon.
-            let most = if self.storm && host == 0 { 6 } else { 192 };
+            let most = if self.storm && host == 0 { 3 } else { 192 };
             let each = ((end - first) / hosts as u64).min(most);
             if each > 0 {
                 windows.push(Window {
@@ -521,7 +525,13 @@ impl World {
             cut((1 << 28) - 64, (1 << 28) + 64);
             cut(capacity - 256, capacity);
         }
-        let writes = if served.writable {
+        if self.storm && host == 0 {
+            // Back to the same few sectors at once, with what must not be undone.
+            windows.retain(|window| !window.shared);
+        }
+        let writes = if self.storm {
+            900_000
+        } else if served.writable {
             *random.pick(&[100_000, 500_000, 900_000])
         } else {
             50_000
@@ -589,10 +599,14 @@ impl World {
         }
         let before = self.oracle.borrow().tally;
         let moved = node.step(now);
+        let is_closed = node.closed().is_some();
         let after = self.oracle.borrow().tally;
         let frames = after.requests + after.replies - before.requests - before.replies;
         if self.ledger.is_broken() {
             return;
+        }
+        if is_closed {
+            return self.closed();
         }
         self.check_spin(moved);
         // Now and then something else wants the processor for a moment.
@@ -709,6 +723,7 @@ impl World {
             return;
         }
         self.count_events();
+        self.ordered = None;
         self.down = true;
         self.asleep = false;
         self.turn += 1;
@@ -741,9 +756,9 @@ impl World {
         let now_us = self.ledger.now_us();
         let random = &mut self.random;
         let ports = self.plan.macs.len() as u64;
-        let kind = match random.below(16) {
+        let kind = match random.below(17) {
             // A storm is mostly a processor that is taken away.
-            _ if self.storm && !random.one_in(4) => 4,
+            _ if self.storm => return self.stall(),
             kind => kind,
         };
         match kind {
@@ -767,8 +782,8 @@ impl World {
             }
             4..=6 => {
                 let longest_us = *random.pick(&[1_000, 20_000, 90_000, 400_000]);
-                self.paused_until_us = now_us + random.between(100, longest_us);
-                self.ledger.count(Fault::NodePaused);
+                let pause_us = random.between(100, longest_us);
+                self.pause_node(pause_us);
             }
             7 | 8 => {
                 let power = random.one_in(2);
@@ -798,10 +813,10 @@ impl World {
             }
             12 => {
                 let port = random.below(ports) as usize;
-                let mtu = if self.plan.mtus[port] > 4_132 {
-                    4_132
-                } else {
-                    1_500
+                let mtu = match self.plan.mtus[port] {
+                    4_133.. => 4_132,
+                    // How long a list may be must not be in doubt.
+                    mtu => mtu.min(1_500),
                 };
                 self.network.borrow_mut().ports[port].mtu = mtu;
                 self.oracle.borrow_mut().set_mtu(port, mtu);
@@ -816,11 +831,73 @@ impl World {
                 let after_us = random.between(50_000, 900_000);
                 self.enter(after_us, Event::Restore(port));
             }
+            14 => self.order_restart(),
             _ => {
                 let strict = self.strict;
                 self.network.borrow_mut().weather = weather(random, strict);
             }
         }
+    }
+
+    fn pause_node(&mut self, pause_us: u64) {
+        self.paused_until_us = self.ledger.now_us() + pause_us;
+        let until_us = self.paused_until_us;
+        self.ledger
+            .say(|| format!("the processor is taken away until {until_us} us"));
+        self.ledger.count(Fault::NodePaused);
+    }
+
+    /// A storm's misfortune: the processor is taken away, the crowd rushes into one
+    /// ring, and the host with two paths has time to send its writes again through
+    /// the other. The node wakes up over both copies.
+    fn stall(&mut self) {
+        let pause_us = self.random.between(30_000, 95_000);
+        self.pause_node(pause_us);
+        let now_us = self.ledger.now_us();
+        for host in 0..self.hosts.len() {
+            self.hosts[host].rush(now_us);
+            self.set_alarm(host);
+        }
+    }
+
+    /// Somebody presses the button: the node is to stop in order and start again.
+    fn order_restart(&mut self) {
+        let Some(node) = self.machine.inside() else {
+            return;
+        };
+        node.order(Order::Restart);
+        self.ledger.say(|| "the node is told to start again".into());
+        self.ledger.count(Fault::Ordered);
+        let refused = self.flushes_refused();
+        self.ordered = Some((self.ledger.now_us(), refused));
+        self.schedule_turn(1);
+    }
+
+    fn flushes_refused(&self) -> u64 {
+        let refused = |spindle: &Rc<RefCell<Spindle>>| spindle.borrow().flushes_refused;
+        self.spindles.iter().map(refused).sum()
+    }
+
+    /// The node says that it has stopped in order. What it left in a volatile cache
+    /// although every flush worked, the power switch would have taken.
+    fn closed(&mut self) {
+        let now_us = self.ledger.now_us();
+        let (ordered_us, refused) = self.ordered.take().unwrap_or((now_us, 0));
+        // A disk that hangs does not keep the machine on.
+        let in_time = now_us - ordered_us < node::limits::CLOSE_MAX_US;
+        if in_time && refused == self.flushes_refused() {
+            for (index, spindle) in self.spindles.iter().enumerate() {
+                let left = spindle.borrow().in_cache();
+                if left > 0 {
+                    self.ledger.find(format!(
+                        "the node stopped in order and left {left} sectors in the cache of disk {index}"
+                    ));
+                }
+            }
+        }
+        self.crash(true);
+        let down_us = self.random.between(1_000, 500_000);
+        self.enter(down_us, Event::Boot);
     }
 
     /// A disk's times have changed while the node may be asleep over them.
@@ -939,27 +1016,10 @@ impl World {
 
 /// Everything the node counts, by name.
 pub fn countable() -> Vec<(String, Noted)> {
-    let own = [
-        Counted::Received,
-        Counted::Sent,
-        Counted::Flush,
-        Counted::Announced,
-        Counted::DiskError,
-        Counted::HeldBack,
-        Counted::CopyMerged,
-        Counted::Expired,
-        Counted::TooOld,
-        Counted::OverShare,
-        Counted::QueriesFull,
-        Counted::Changed,
-        Counted::LinkUp,
-        Counted::LinkDown,
-        Counted::MtuChanged,
-        Counted::DiskChanged,
-    ];
     let drops = aoe::Drop::ALL.iter().copied().map(Noted::Dropped);
     let refusals = aoe::Refusal::ALL.iter().copied().map(Noted::Refused);
-    own.into_iter()
+    Counted::ALL
+        .into_iter()
         .map(Noted::Event)
         .chain(drops)
         .chain(refusals)
@@ -1040,7 +1100,7 @@ fn machine_plan(random: &mut Random, spindles: &[Rc<RefCell<Spindle>>], storm: b
     let mut frames_per_port = *random.pick(&[16, 24, 48, 96, 160]);
     if storm {
         ports = 2;
-        frames_per_port = *random.pick(&[160, 400]);
+        frames_per_port = 400;
     }
     let write_back = random.one_in(4);
     let mut settings = format!("ublade.shelf={shelf} ublade.rw=all");
@@ -1123,8 +1183,9 @@ fn machine_plan(random: &mut Random, spindles: &[Rc<RefCell<Spindle>>], storm: b
         served,
         settings,
         macs: (0..ports).map(|port| mac(0xfe, port)).collect(),
+        // A tunnel takes its part of the link now and then.
         mtus: (0..ports)
-            .map(|_| *random.pick(&[1_500, 1_500, 4_132, 9_000, 9_000]))
+            .map(|_| *random.pick(&[1_200, 1_500, 1_500, 1_500, 4_132, 9_000, 9_000, 9_000]))
             .collect(),
     }
 }

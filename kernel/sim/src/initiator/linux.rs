@@ -398,6 +398,7 @@ impl Linux {
         if self.stopped || device.sectors == 0 || device.pause_until_us > desk.now_us {
             return;
         }
+        device.pause_until_us = 0;
         while device.ios.len() < device.depth {
             let Some(job) = device.work.next(desk.random, device.largest) else {
                 break;
@@ -428,7 +429,7 @@ impl Linux {
         }
         // Load comes in waves, or the estimate never sees a quiet path.
         if desk.random.one_in(64) {
-            device.pause_until_us = desk.now_us + desk.random.between(1_000, 60_000);
+            device.pause_until_us = desk.now_us + desk.random.between(1_000, 30_000);
         }
     }
 
@@ -585,7 +586,15 @@ impl Initiator for Linux {
     }
 
     fn deadline_us(&self) -> u64 {
-        self.tick_us.min(self.query_us)
+        let resumes = |device: &Device| match device.pause_until_us {
+            0 => u64::MAX,
+            _ if self.stopped => u64::MAX,
+            pause_until_us => pause_until_us,
+        };
+        let resume_us = self.devices.iter().map(resumes).min();
+        self.tick_us
+            .min(self.query_us)
+            .min(resume_us.unwrap_or(u64::MAX))
     }
 
     fn stop(&mut self) {

@@ -5,6 +5,7 @@
 //! be careless (Linux does not look at versions, WinAoE not at errors), so is
 //! its model.
 
+mod crowd;
 mod ipxe;
 mod linux;
 mod operator;
@@ -12,6 +13,7 @@ mod rogue;
 mod winaoe;
 mod work;
 
+pub use crowd::Crowd;
 pub use ipxe::Ipxe;
 pub use linux::Linux;
 pub use operator::Operator;
@@ -50,6 +52,10 @@ pub trait Initiator {
 
     /// When to wake it, at the latest.
     fn deadline_us(&self) -> u64;
+
+    /// The processor has just been taken away from the node: whoever likes a rush
+    /// begins now.
+    fn rush(&mut self, _now_us: u64) {}
 
     /// The faults have ceased: whoever waits for something lost may ask again.
     fn fair_weather(&mut self, _desk: &mut Desk<'_>) {}

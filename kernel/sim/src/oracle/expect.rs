@@ -95,7 +95,7 @@ impl Oracle {
                 expects
             }
             wire::CONFIG => self.expect_config(index, argument),
-            wire::MASK => self.expect_mask(index, header, argument),
+            wire::MASK => self.expect_mask((index, port), header, argument),
             wire::RESERVE => self.expect_reserve(index, header, argument),
             _ => vec![Expect::Aoe(&[1])],
         }
@@ -296,7 +296,16 @@ impl Oracle {
         }
     }
 
-    fn expect_mask(&mut self, index: usize, header: &Header, argument: &[u8]) -> Vec<Expect> {
+    fn expect_mask(
+        &mut self,
+        (index, port): (usize, usize),
+        header: &Header,
+        argument: &[u8],
+    ) -> Vec<Expect> {
+        // A list that its port cannot show whole is not made longer and not shown.
+        // Ports of less than 1500 bytes never change: there the room is known.
+        let link = usize::from(self.ports[port].mtu_low) + 14;
+        let room = ((link - header.shift() - 28) / 8).min(185);
         let Some(&[_, mcmd, _, count]) = argument.first_chunk::<4>() else {
             return Vec::new();
         };
@@ -315,7 +324,7 @@ impl Oracle {
                     let error = match directive[1] {
                         0 => 0,
                         1 if view.masks.contains(&mac) => 0,
-                        1 if view.masks.len() >= 185 => 3,
+                        1 if view.masks.len() >= room => 3,
                         1 => {
                             view.masks.push(mac);
                             0
@@ -337,6 +346,9 @@ impl Oracle {
                 }
             }
             _ => return vec![Expect::Aoe(&[2])],
+        }
+        if view.masks.len() > room {
+            return Vec::new();
         }
         vec![Expect::Mask {
             error: 0,
