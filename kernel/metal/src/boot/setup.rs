@@ -105,6 +105,7 @@ setup_gdt_pointer:
 setup_no_idt:
     .word 0
     .long 0
+    .code64                             /* what the assembler goes on with */
 "#,
     setup = const SETUP,
     options(att_syntax),
