@@ -53,7 +53,8 @@ pub struct Mark {
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The unit answered GOOD; `missing` bytes of the data were not moved.
+    /// The unit answered GOOD; `missing` bytes of the data were not moved. Of a
+    /// question, the adapter may not know it: its bytes were zeros before.
     Good {
         /// Bytes.
         missing: u32,

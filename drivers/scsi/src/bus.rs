@@ -214,6 +214,7 @@ impl<A: Adapter> Bus<A> {
             Some(request) => command_of(request, &mut frame),
             None => {
                 let bytes = Capacity::LONG_BYTES;
+                frame.buffer_mut()[..bytes].fill(0);
                 let cdb = Cdb::read_capacity_16(bytes as u32);
                 (cdb, Data::In { at: WIRE, bytes })
             }

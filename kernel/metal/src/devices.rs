@@ -27,6 +27,8 @@ pub enum AnyDisk {
     Nvme(nvme::Disk),
     /// A unit of a virtio SCSI adapter.
     VirtioScsi(scsi::Disk<virtio::Scsi>),
+    /// A unit of a VMware SCSI adapter.
+    Pvscsi(scsi::Disk<pvscsi::Pvscsi<DeviceMemory>>),
     /// Memory.
     Ram(RamDisk),
 }
@@ -48,7 +50,7 @@ macro_rules! nic {
 
 macro_rules! disk {
     ($self:ident, $driver:ident => $call:expr) => {
-        forward!($self, AnyDisk { Virtio, Ahci, Nvme, VirtioScsi, Ram }, $driver => $call)
+        forward!($self, AnyDisk { Virtio, Ahci, Nvme, VirtioScsi, Pvscsi, Ram }, $driver => $call)
     };
 }
 

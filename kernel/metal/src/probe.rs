@@ -47,6 +47,23 @@ impl Found {
             origin: Origin::Bus,
         });
     }
+
+    /// The disks behind a SCSI adapter.
+    fn add_units<A: scsi::Adapter>(
+        &mut self,
+        adapter: A,
+        disk: fn(scsi::Disk<A>) -> AnyDisk,
+        machine: &mut Machine,
+    ) {
+        let name = Text::<48>::new(adapter.name());
+        for unit in scsi::attach(adapter, machine, UNITS_MAX) {
+            match unit {
+                Ok(unit) => self.add(disk(unit)),
+                Err(skipped) if skipped.error.is_only_a_remark() => debug!("{name}: {skipped}"),
+                Err(skipped) => warn!("{name}: {skipped}; skipped"),
+            }
+        }
+    }
 }
 
 /// A device's place and kind, for messages.
@@ -73,6 +90,8 @@ pub fn count(command_line: &[u8]) -> usize {
                     DRIVES_USUAL
                 } else if nvme::is_nvme(&function) {
                     NAMESPACES_MAX
+                } else if pvscsi::is_pvscsi(&function) {
+                    UNITS_USUAL
                 } else {
                     match PciTransport::recognize(&function) {
                         Some(DeviceId::SCSI) => UNITS_USUAL,
@@ -150,6 +169,16 @@ fn on_pci(found: &mut Found, function: &Function, config: &PortConfig, machine: 
         }
         return;
     }
+    if pvscsi::is_pvscsi(function) {
+        match pvscsi::attach(function, config, machine) {
+            Ok(adapter) => found.add_units(adapter, AnyDisk::Pvscsi, machine),
+            Err(error) => {
+                function.stop_dma(config);
+                warn!("{} pvscsi: {error}; skipped", function.address);
+            }
+        }
+        return;
+    }
     let Some(id) = PciTransport::recognize(function) else {
         if matches!(function.class, 1 | 2) {
             debug!(
@@ -203,13 +232,7 @@ fn start(
             .push(AnyNic::Virtio(Net::new(transport, machine, name)?)),
         DeviceId::SCSI => {
             let adapter = Scsi::new(transport, machine, name)?;
-            for unit in scsi::attach(adapter, machine, UNITS_MAX) {
-                match unit {
-                    Ok(disk) => found.add(AnyDisk::VirtioScsi(disk)),
-                    Err(skipped) if skipped.error.is_only_a_remark() => debug!("{name}: {skipped}"),
-                    Err(skipped) => warn!("{name}: {skipped}; skipped"),
-                }
-            }
+            found.add_units(adapter, AnyDisk::VirtioScsi, machine);
         }
         _ => found.add(AnyDisk::Virtio(Blk::new(transport, machine, name)?)),
     }

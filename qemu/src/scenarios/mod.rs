@@ -104,6 +104,13 @@ static ALL: &[Scenario] = &[
         run: scsi::virtio_scsi,
     },
     Scenario {
+        name: "pvscsi",
+        sentence: "the same behind VMware's SCSI adapter",
+        limit: seconds(90),
+        linux: false,
+        run: scsi::pvscsi,
+    },
+    Scenario {
         name: "sata",
         sentence: "a SATA drive is an export, keeps what is written, and a bad sector is one \
                    failed request",

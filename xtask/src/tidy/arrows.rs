@@ -45,6 +45,12 @@ const HOUSE: &[Room] = &[
         tests: TEST_TOOLS,
     },
     Room {
+        name: "pvscsi",
+        ours: &["io", "pci", "scsi"],
+        others: &["bitflags", "log"],
+        tests: TEST_TOOLS,
+    },
+    Room {
         name: "virtio",
         ours: &["io", "pci", "scsi"],
         others: &["bitflags", "log", "safe-mmio", "virtio-drivers", "zerocopy"],
@@ -77,7 +83,7 @@ const HOUSE: &[Room] = &[
     Room {
         name: "ublade",
         ours: &[
-            "ahci", "aoe", "io", "node", "nvme", "pci", "ram", "scsi", "virtio",
+            "ahci", "aoe", "io", "node", "nvme", "pci", "pvscsi", "ram", "scsi", "virtio",
         ],
         others: &[
             "bitflags",
@@ -94,7 +100,7 @@ const HOUSE: &[Room] = &[
     Room {
         name: "sim",
         ours: &[
-            "ahci", "aoe", "io", "node", "nvme", "pci", "ram", "scsi", "virtio",
+            "ahci", "aoe", "io", "node", "nvme", "pci", "pvscsi", "ram", "scsi", "virtio",
         ],
         others: &["log"],
         tests: TEST_TOOLS,
