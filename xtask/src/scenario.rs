@@ -80,9 +80,7 @@ pub fn run_apart(
 
 /// The inside: runs one scenario here and prints what it reports.
 pub fn verb(house: &House, options: &Options) -> Result<(), Failure> {
-    let scenario = scenarios::all()
-        .iter()
-        .find(|scenario| scenario.name == options.name)
+    let scenario = scenarios::find(&options.name)
         .or_fail(format_args!("no scenario is called {}", options.name))?;
     // A panic aborts this program; its machines must not stay.
     let report_panic = panic::take_hook();

@@ -23,6 +23,9 @@ pub struct Options {
     /// Leave the machines out
     #[arg(long)]
     quick: bool,
+    /// The boot matrix: every route by which the node starts, and nothing else
+    #[arg(long, conflicts_with = "quick")]
+    boot: bool,
     /// Only the steps and scenarios whose name contains NAME
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
@@ -36,6 +39,7 @@ impl Options {
     pub fn quick() -> Self {
         Self {
             quick: true,
+            boot: false,
             only: None,
             list: false,
         }
@@ -43,6 +47,24 @@ impl Options {
 
     fn wants(&self, name: &str) -> bool {
         self.only.as_ref().is_none_or(|only| name.contains(only))
+    }
+
+    fn checks(&self) -> Vec<&'static Check> {
+        CHECKS
+            .iter()
+            .filter(|check| !self.boot && self.wants(check.name))
+            .collect()
+    }
+
+    fn machines(&self) -> Vec<&'static Scenario> {
+        let usual = scenarios::all().iter().filter(|_| !self.boot);
+        let rows = scenarios::boot::rows()
+            .filter(|row| self.boot || row.sample)
+            .map(|row| &row.scenario);
+        usual
+            .chain(rows)
+            .filter(|scenario| !self.quick && self.wants(scenario.name))
+            .collect()
     }
 }
 
@@ -109,22 +131,15 @@ struct Outcome {
 /// Runs what `options` ask for.
 pub fn verb(house: &House, options: &Options) -> Result<(), Failure> {
     if options.list {
-        for check in &CHECKS {
+        for check in options.checks() {
             println!("{:<24} {}", check.name, check.sentence);
         }
-        for scenario in scenarios::all() {
+        for scenario in options.machines() {
             println!("{:<24} {}", scenario.name, scenario.sentence);
         }
         return Ok(());
     }
-    let checks: Vec<&Check> = CHECKS
-        .iter()
-        .filter(|check| options.wants(check.name))
-        .collect();
-    let machines: Vec<&Scenario> = scenarios::all()
-        .iter()
-        .filter(|scenario| !options.quick && options.wants(scenario.name))
-        .collect();
+    let (checks, machines) = (options.checks(), options.machines());
     if checks.is_empty() && machines.is_empty() {
         return Err(Failure::new(format!(
             "nothing is called {}: see cargo xtask test --list",
@@ -151,7 +166,31 @@ pub fn verb(house: &House, options: &Options) -> Result<(), Failure> {
             }),
         }
     }
+    if options.boot {
+        matrix(&results);
+    }
     summary(&results)
+}
+
+/// Prints the boot matrix: a line for each route, run or not.
+fn matrix(results: &[Outcome]) {
+    println!();
+    println!(
+        "{:<42} {:<22} from power on to",
+        "route", "firmware, loader"
+    );
+    for row in scenarios::boot::rows() {
+        let run = results.iter().find(|one| one.name == row.scenario.name);
+        let how = match run.map(|outcome| &outcome.result) {
+            Some(Ok(passed)) => passed.note.as_str(),
+            Some(Err(_)) => "FAIL",
+            None => "left out",
+        };
+        println!("{:<42} {:<22} {how}", row.scenario.sentence, row.firmware);
+    }
+    for absent in scenarios::boot::ABSENT {
+        println!("{:<42} not run: {}", absent.route, absent.why);
+    }
 }
 
 /// Prints the table and the closing line.
@@ -330,10 +369,32 @@ mod tests {
     fn only_selects_by_part_of_the_name() {
         let options = Options {
             quick: false,
+            boot: false,
             only: Some("linux".to_owned()),
             list: false,
         };
         assert!(options.wants("linux-mtu9000"));
         assert!(!options.wants("ipxe"));
+    }
+
+    #[test]
+    fn boot_is_the_whole_matrix_and_nothing_else() {
+        let all = Options {
+            quick: false,
+            boot: true,
+            only: None,
+            list: false,
+        };
+        assert!(all.checks().is_empty());
+        assert_eq!(all.machines().len(), scenarios::boot::rows().count());
+    }
+
+    #[test]
+    fn no_two_scenarios_share_a_name_or_a_folder() {
+        let rows = scenarios::boot::rows().map(|row| row.scenario.name);
+        let all = scenarios::all().iter().map(|scenario| scenario.name);
+        let mut names: Vec<&str> = all.chain(rows).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|two| two[0] != two[1]), "{names:?}");
     }
 }

@@ -4,6 +4,7 @@
 //! and not after a quarter of an hour. A scenario begins with machines of its
 //! own and leaves nothing behind but its folder: captures, consoles and disks.
 
+pub mod boot;
 mod boots;
 mod disks;
 mod durability;
@@ -35,7 +36,13 @@ pub fn prepare(wanted: &[&Scenario], debs: &Debs) -> Result<(), Failure> {
     if wanted.iter().any(|scenario| scenario.linux) {
         Linux::prepare(debs)?;
     }
-    Ok(())
+    boot::prepare(wanted, debs)
+}
+
+/// The scenario called `name`, be it one of [`all`] or a row of the boot matrix.
+pub fn find(name: &str) -> Option<&'static Scenario> {
+    let rows = boot::rows().map(|row| &row.scenario);
+    all().iter().chain(rows).find(|one| one.name == name)
 }
 
 const fn seconds(seconds: u64) -> Duration {
