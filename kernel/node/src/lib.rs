@@ -20,21 +20,26 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 mod announce;
 mod banner;
 mod closing;
 pub mod config;
+mod crc;
 mod events;
 #[cfg(test)]
 mod fake;
 mod histogram;
 pub mod limits;
 mod mark;
+pub mod media;
 mod node;
 pub mod plan;
 mod port;
 mod shelf;
+pub mod state;
 mod station;
 mod step;
 #[cfg(test)]
