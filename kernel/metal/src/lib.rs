@@ -15,3 +15,4 @@ pub mod patience;
 pub mod rate;
 pub mod serial;
 pub mod share;
+pub mod smbios;

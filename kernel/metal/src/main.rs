@@ -20,6 +20,7 @@ extern crate alloc;
 mod arch;
 #[allow(unsafe_code)]
 mod boot;
+mod channels;
 #[allow(unsafe_code)]
 mod clock;
 mod console;
@@ -36,8 +37,10 @@ mod memcpy;
 mod memory;
 mod power;
 mod probe;
+mod survey;
 
 use crate::boot::{Boot, Door, Unusable};
+use crate::channels::Channels;
 use crate::clock::Clock;
 use crate::devices::AnyDisk;
 use crate::idle::Idle;
@@ -66,7 +69,8 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
     probe::stop_dma();
 
     let mut config = Config::new();
-    config.parse(Source::CommandLine, boot.command_line);
+    let channels = Channels::find(&boot.memory, boot.smbios_root, boot.command_line);
+    channels.read(&mut config, b"");
     open_console(&config);
     let (clock, timer) = Clock::new(began);
     clock::remember(&clock);
@@ -96,13 +100,12 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
             nic.name()
         );
     }
-    for (slot, memory) in rams.into_iter().flatten() {
-        let name = Text::<32>::format(format_args!("ram.{slot} RAM disk"));
-        let serial = Text::<20>::format(format_args!("ram{slot}"));
-        found.disks.push(Attached {
-            disk: AnyDisk::Ram(RamDisk::new(memory, frames, name.as_str(), serial.as_str())),
-            origin: Origin::Ram { slot },
-        });
+    let survey = survey::look(&mut found.disks, &mut machine.memory, clock);
+    if let Some(disk) = survey.conf_disk {
+        config = Config::new();
+        channels.read(&mut config, &survey.conf);
+        open_console(&config);
+        debug!("disk {disk}: ublade.conf has {} bytes", survey.conf.len());
     }
 
     let total = machine.memory.total();
@@ -110,6 +113,15 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
     // then there are fewer frames than the lists have room for.
     let pool = machine.memory.take_most(frames * SLOT_BYTES);
     let pool = pool.unwrap_or_default();
+    let more = take_more_rams(&config, &rams, &mut machine.memory, frames);
+    for (slot, memory) in rams.into_iter().chain(more).flatten() {
+        let name = Text::<32>::format(format_args!("ram.{slot} RAM disk"));
+        let serial = Text::<20>::format(format_args!("ram{slot}"));
+        found.disks.push(Attached {
+            disk: AnyDisk::Ram(RamDisk::new(memory, frames, name.as_str(), serial.as_str())),
+            origin: Origin::Ram { slot },
+        });
+    }
     let frames = pool.len() / SLOT_BYTES;
     let mut node = Node::new(
         found.nics,
@@ -118,6 +130,9 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
         &config,
         clock.now(),
     );
+    for disk in survey.late {
+        node.expect_late(disk);
+    }
     for warning in node.warnings() {
         warn!("{warning}");
     }
@@ -142,6 +157,12 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
     console::go_to_background();
     for line in node.banner(&told).lines() {
         info!("{line}");
+    }
+    for note in node.notes() {
+        info!("{note}");
+    }
+    for said in config.said() {
+        info!("setting {said}");
     }
 
     let mut idle = Idle::new(clock, timer, Patience::new(config.poll.value));
@@ -180,6 +201,40 @@ fn open_console(config: &Config) {
     if is_unknown {
         warn!("console={setting}: not a serial port of a PC (ttyS0 to ttyS3); ttyS0 is used");
     }
+}
+
+/// The memory of RAM disks that `ublade.conf` asks for. It was read after memory
+/// had been shared out, so they get what is left, if the heap has room for their
+/// lists as well.
+#[cold]
+fn take_more_rams(
+    config: &Config,
+    rams: &[Option<(u8, &'static mut [u8])>],
+    memory: &mut Memory,
+    frames: usize,
+) -> [Option<(u8, &'static mut [u8])>; RAMS_MAX] {
+    let mut more = [const { None }; RAMS_MAX];
+    let (used, bytes) = heap::usage();
+    let mut room = share::devices_in((bytes - used) as u64, frames);
+    let settings = config.rams.iter().filter(|ram| ram.source == Source::File);
+    for (ram, setting) in more.iter_mut().zip(settings) {
+        let (slot, bytes) = setting.value;
+        if rams.iter().flatten().any(|(other, _)| *other == slot) {
+            continue;
+        }
+        *ram = memory
+            .take_large(bytes, 0)
+            .filter(|_| room > 0)
+            .map(|memory| (slot, memory));
+        room = room.saturating_sub(1);
+        if ram.is_none() {
+            warn!(
+                "ram.{slot}: {} KiB of memory are not free; skipped",
+                bytes >> 10
+            );
+        }
+    }
+    more
 }
 
 /// The memory of the RAM disks that the operator asked for, as far as there is

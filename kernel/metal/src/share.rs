@@ -58,6 +58,12 @@ pub const fn reserve(devices: usize) -> u64 {
     fixed + FRAMES_BESIDE_RAM as u64 * per_frame
 }
 
+/// How many further devices `free` bytes of heap are enough for, beside what does
+/// not depend on them.
+pub fn devices_in(free: u64, frames: usize) -> u64 {
+    free.saturating_sub(HEAP_BASE) / (HEAP_PER_DEVICE + frames as u64 * HEAP_PER_PLACE)
+}
+
 /// Bytes for so many devices, apart from frames, and bytes for each frame.
 const fn costs(devices: usize) -> (u64, u64) {
     let devices = devices as u64;

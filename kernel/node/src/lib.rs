@@ -51,5 +51,5 @@ pub use banner::{Banner, Boot, Line};
 pub use closing::Order;
 pub use events::{Event, Events, Noted, TRACE_MAX, Trace};
 pub use histogram::{BUCKETS, Histogram};
-pub use node::{Attached, Export, Node};
+pub use node::{Attached, EARLY, Export, Node};
 pub use plan::Origin;

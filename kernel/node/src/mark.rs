@@ -26,7 +26,8 @@ pub enum Work {
     /// The frame is a finished write (or discard) and carries the flush that it
     /// and its batch wait for.
     Carry = 5,
-    /// The last flush of a disk before the machine stops. Nobody waits for it.
+    /// The last flush of a disk before the machine stops, or a read from before
+    /// the node was made. Nobody waits for either.
     Farewell = 6,
 }
 
@@ -40,6 +41,9 @@ const _: () = assert!(RANGES_MAX <= 1 << 11, "a range's number has 11 bits");
 const _: () = assert!(io::FRAMES_MAX <= 1 << 10, "a fence ticket has 10 bits");
 
 impl Mark {
+    /// A read from before the node was made. Its frame is none of the ports'.
+    pub const EARLY: Self = Self(1 | (Work::Farewell as u32) << 8);
+
     /// A mark without fence ticket.
     pub fn new(export: u8, work: Work) -> Self {
         Self(u32::from(export) | (work as u32) << 8)

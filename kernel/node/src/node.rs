@@ -44,6 +44,10 @@ pub struct Export {
     pub(crate) cache: Cache,
 }
 
+/// The ticket of a read that is done before there is a node, should it end only
+/// when there is one (see [`Node::expect_late`]).
+pub const EARLY: u32 = Mark::EARLY.0;
+
 /// Where the frame of a place in the fence is.
 #[derive(Clone, Copy)]
 pub(crate) enum At {
@@ -79,6 +83,7 @@ pub struct Node<N, D> {
     pub(crate) next_tick: Instant,
     pub(crate) hostname: Text<64>,
     warnings: Vec<String>,
+    notes: Vec<String>,
 }
 
 impl<N: Nic, D: Disk> Node<N, D> {
@@ -145,6 +150,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
             next_tick: now + limits::TICK_US,
             hostname: config.hostname.value,
             warnings: plan.warnings,
+            notes: plan.notes,
         };
         node.warn_of(config);
         node
@@ -154,6 +160,20 @@ impl<N: Nic, D: Disk> Node<N, D> {
     /// used, disks that are not exported, ports without a link.
     pub fn warnings(&self) -> impl Iterator<Item = &str> {
         self.warnings.iter().map(String::as_str)
+    }
+
+    /// What is as it should be and worth a line: disks that are the node's own.
+    pub fn notes(&self) -> impl Iterator<Item = &str> {
+        self.notes.iter().map(String::as_str)
+    }
+
+    /// Says that a read which was begun before the node was made is still under
+    /// way at a disk, with a mark of [`EARLY`]. Its frame is nobody's when it
+    /// comes back.
+    pub fn expect_late(&mut self, disk: usize) {
+        if let Some(station) = self.stations.get_mut(disk) {
+            station.under_way += 1;
+        }
     }
 
     /// The console's first lines, under ten.

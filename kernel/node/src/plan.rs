@@ -11,6 +11,7 @@
 //! moves nobody.
 
 use crate::config::{Config, Selection, Selector};
+use crate::media::Own;
 use crate::volume::{GRAIN_SECTORS, Volume};
 use alloc::format;
 use alloc::string::String;
@@ -25,8 +26,8 @@ pub const DISKS_MAX: usize = 255;
 pub enum Origin {
     /// A device that was found.
     Bus,
-    /// The disk that the node booted from: never exported.
-    Boot,
+    /// The node's own, with its settings or its state: never exported.
+    Own(Own),
     /// Made in memory for `ram.N=`.
     Ram {
         /// N.
@@ -97,8 +98,10 @@ pub struct Plan {
     pub shelf: u16,
     /// The exports, by slot.
     pub exports: Vec<Planned>,
-    /// What a person should know about the rest, as sentences.
+    /// What a person should do something about, as sentences.
     pub warnings: Vec<String>,
+    /// What is as it should be and worth saying.
+    pub notes: Vec<String>,
 }
 
 /// A shelf from an Ethernet address, so that two nodes on a segment differ without
@@ -127,6 +130,7 @@ pub fn plan(config: &Config, disks: &[Candidate<'_>], first_mac: Option<[u8; 6]>
         reserved: [false; 255],
         pinned: [false; DISKS_MAX],
         warnings: Vec::new(),
+        notes: Vec::new(),
     };
     if disks.len() > DISKS_MAX {
         planner.warnings.push(format!(
@@ -147,6 +151,7 @@ pub fn plan(config: &Config, disks: &[Candidate<'_>], first_mac: Option<[u8; 6]>
         shelf: shelf.unwrap_or_else(|| first_mac.map_or(1, shelf_of)),
         exports: planner.exports,
         warnings: planner.warnings,
+        notes: planner.notes,
     }
 }
 
@@ -159,22 +164,24 @@ struct Planner<'a> {
     /// Disks that do not get a slot by order.
     pinned: [bool; DISKS_MAX],
     warnings: Vec<String>,
+    notes: Vec<String>,
 }
 
 impl Planner<'_> {
     /// Disks that are never exported.
     fn leave_out(&mut self) {
         for (index, disk) in self.disks.iter().enumerate() {
-            let reason = match disk.origin {
-                Origin::Boot => "the node booted from it",
-                _ if disk.sectors < GRAIN_SECTORS => "its capacity is too small",
+            match disk.origin {
+                Origin::Own(own) => self
+                    .notes
+                    .push(format!("disk {index} ({}): {own}: not exported", disk.name)),
+                _ if disk.sectors < GRAIN_SECTORS => self.warnings.push(format!(
+                    "disk {index} ({}): capacity is {} sectors; skipped, its capacity is too small",
+                    disk.name, disk.sectors
+                )),
                 _ => continue,
-            };
+            }
             self.pinned[index] = true;
-            self.warnings.push(format!(
-                "disk {index} ({}): capacity is {} sectors; skipped, {reason}",
-                disk.name, disk.sectors
-            ));
         }
     }
 
@@ -210,9 +217,19 @@ impl Planner<'_> {
                 (None, _) => Some("no such disk; the slot stays empty"),
                 (Some(_), Some(_)) => Some("two disks match; neither is exported here"),
                 (Some(index), None) => {
-                    let left_out = self.disks[index].origin == Origin::Boot
-                        || self.disks[index].sectors < GRAIN_SECTORS;
-                    left_out.then_some("this disk is not exported; the slot stays empty")
+                    let disk = &self.disks[index];
+                    match disk.origin {
+                        Origin::Own(Own::Boot) => {
+                            Some("this is the node's own boot disk and is never exported")
+                        }
+                        Origin::Own(_) => {
+                            Some("this disk holds the node's settings and is never exported")
+                        }
+                        _ if disk.sectors < GRAIN_SECTORS => {
+                            Some("this disk is not exported; the slot stays empty")
+                        }
+                        _ => None,
+                    }
                 }
             };
             let complaint = match (complaint, found) {
@@ -429,11 +446,15 @@ mod tests {
     #[test]
     fn the_boot_disk_is_never_exported_whatever_is_asked() {
         let mut disks = disks();
-        disks[0].origin = Origin::Boot;
-        let plan = planned("slot.5=serial:A\nrw=all\nexport=5,serial:A", &disks);
-        assert_eq!(table(&plan), []);
-        assert!(plan.warnings[0].contains("booted from it"));
-        assert!(plan.warnings[1].contains("slot.5=serial:A"));
+        for own in [Own::Boot, Own::Ublade, Own::Cidata] {
+            disks[0].origin = Origin::Own(own);
+            let plan = planned("slot.5=serial:A\nrw=all\nexport=5,serial:A", &disks);
+            assert_eq!(table(&plan), []);
+            assert!(plan.notes[0].starts_with("disk 0 (00:04.0 virtio-blk): it "));
+            assert!(plan.notes[0].ends_with(": not exported"));
+            assert!(plan.warnings[0].starts_with("slot.5=serial:A: this"));
+            assert!(plan.warnings[0].ends_with("never exported"));
+        }
     }
 
     #[test]

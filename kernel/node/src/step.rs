@@ -71,6 +71,9 @@ impl<N: Nic, D: Disk> Node<N, D> {
             frame,
         } = done;
         let mark = Mark(request.ticket);
+        if mark == Mark::EARLY {
+            return drop(frame);
+        }
         if outcome != Outcome::Done {
             self.disk_failed(now, index, mark, outcome);
         }

@@ -17,7 +17,7 @@ mod processors;
 #[cfg(test)]
 mod tests;
 
-use fields::{is_sum_right, number};
+pub(crate) use fields::{is_sum_right, number};
 pub use power::{Power, Reset, Space};
 pub use processors::{Processors, processors};
 

@@ -85,6 +85,8 @@ pub struct Boot {
     pub memory_end: u64,
     /// Where the loader says that the root of the ACPI tables is.
     pub acpi_root: Option<u64>,
+    /// Where the loader says that the entry point of SMBIOS is.
+    pub smbios_root: Option<u64>,
     /// The segment of the extended BIOS data area; it stands in page 0, which is
     /// gone later.
     pub extended_data: u16,
@@ -167,6 +169,7 @@ where
         memory: unsafe { Memory::new(map) },
         memory_end,
         acpi_root,
+        smbios_root: None,
         extended_data,
     })
 }

@@ -33,6 +33,9 @@ pub const RAMS_MAX: usize = 16;
 pub const MASKS_MAX: usize = 128;
 /// Most slots that have a setting of their own for cache or errors.
 pub const PER_SLOT_MAX: usize = 64;
+/// Most settings that are kept as they were written, to be shown. One beyond them
+/// holds all the same.
+pub const SAID_MAX: usize = 64;
 /// Most problems that are kept; further ones are counted.
 pub const PROBLEMS_MAX: usize = 16;
 
@@ -137,6 +140,23 @@ pub struct Problem {
     pub complaint: Complaint,
 }
 
+/// A setting as somebody wrote it, and who that was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// The key.
+    pub key: Text<32>,
+    /// The value as written, cut where it is long.
+    pub text: Text<48>,
+    /// Which channel.
+    pub source: Source,
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={} ({})", self.key, self.text, self.source)
+    }
+}
+
 /// What is wrong with a setting. The texts go on after `key=value: `.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Complaint {
@@ -167,7 +187,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Every setting, typed. About 20 KiB: keep it in a static or in a box.
+/// Every setting, typed. About 30 KiB: keep it in a static or in a box.
 pub struct Config {
     /// `shelf=`; `None` derives it from the first port's address.
     pub shelf: Setting<Option<u16>>,
@@ -223,6 +243,7 @@ pub struct Config {
     pub poll: Setting<Option<u32>>,
     /// An address found no room: no list counts as empty any more.
     masks_full: bool,
+    said: List<Said, SAID_MAX>,
     problems: List<Problem, PROBLEMS_MAX>,
     problems_more: u32,
 }
@@ -282,6 +303,11 @@ impl Config {
             cpus: Setting::default(None),
             poll: Setting::default(None),
             masks_full: false,
+            said: List::new(Said {
+                key: Text::EMPTY,
+                text: Text::EMPTY,
+                source: Source::Default,
+            }),
             problems: List::new(PROBLEM),
             problems_more: 0,
         }
@@ -296,12 +322,17 @@ impl Config {
                 Ok(value) => self.set(source, entry.key, value),
                 Err(what) => Err(Complaint::Bad(what)),
             };
+            // A token is a secret: the console is not the place for it.
+            let text = match (entry.key, entry.value) {
+                ("token", _) => Text::new("(hidden)"),
+                (_, value) => Text::new(value.unwrap_or("")),
+            };
+            if set.is_ok() || matches!(set, Err(Complaint::NotYet(_))) {
+                let key = Text::new(entry.key);
+                self.said.retain(|said| said.key != key);
+                let _ = self.said.push(Said { key, text, source });
+            }
             if let Err(complaint) = set {
-                // A token is a secret: the console is not the place for it.
-                let text = match (entry.key, entry.value) {
-                    ("token", _) => Text::new("(hidden)"),
-                    (_, value) => Text::new(value.unwrap_or("")),
-                };
                 let problem = Problem {
                     key: Text::new(entry.key),
                     text,
@@ -314,6 +345,11 @@ impl Config {
                 }
             }
         }
+    }
+
+    /// What holds because somebody said it, and who that was; all else is default.
+    pub fn said(&self) -> &[Said] {
+        &self.said
     }
 
     /// What could not be used as written, in order.

@@ -208,3 +208,24 @@ fn no_bytes_at_all_stop_the_parser() {
         config.parse(Source::CommandLine, &line);
     }
 }
+
+#[test]
+fn every_value_is_shown_with_the_channel_that_had_the_last_word() {
+    let mut config = Box::new(Config::new());
+    config.parse(Source::File, b"shelf=7\nrw=all\nshelf=x\ntoken=secret");
+    config.parse(Source::FwCfg, b"rw=none");
+    config.parse(
+        Source::CommandLine,
+        b"quiet ublade.buffers=1 ublade.mtu=1500",
+    );
+    let said: Vec<_> = config.said().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            "shelf=7 (ublade.conf)",
+            "token=(hidden) (ublade.conf)",
+            "rw=none (fw_cfg)",
+            "mtu=1500 (command line)"
+        ]
+    );
+}
