@@ -51,6 +51,8 @@ pub struct Artifacts {
     pub elf: PathBuf,
     /// Its bytes, most of them names and line numbers.
     pub elf_bytes: u64,
+    /// The boot sector's code, without its two fields (`layout`).
+    pub mbr: PathBuf,
     /// Memory that the kernel takes before it gives any out.
     pub memory_bytes: u64,
 }
@@ -84,6 +86,7 @@ pub fn build(options: &Options) -> Result<Artifacts, String> {
     let linked = options.target.join(PROFILE).join(PACKAGE);
     let bytes = fs::read(&linked).map_err(|error| format!("{}: {error}", linked.display()))?;
     let boot_file = crate::boot_file(&bytes, env!("CARGO_PKG_VERSION"))?;
+    let mbr = crate::mbr(&bytes)?;
     let memory_bytes = crate::elf::Elf::parse(&bytes)?.memory_end();
 
     let folder = options.target.join("image");
@@ -93,10 +96,12 @@ pub fn build(options: &Options) -> Result<Artifacts, String> {
         boot_file_bytes: boot_file.len() as u64,
         elf: folder.join(PACKAGE).with_extension("elf"),
         elf_bytes: bytes.len() as u64,
+        mbr: folder.join(PACKAGE).with_extension("mbr"),
         memory_bytes,
     };
     replace(&artifacts.boot_file, &boot_file)?;
     replace(&artifacts.elf, &bytes)?;
+    replace(&artifacts.mbr, &mbr)?;
     Ok(artifacts)
 }
 

@@ -41,6 +41,7 @@ pub struct Segment {
 
 /// One section.
 struct Section {
+    name_at: u32,
     kind: u32,
     offset: u64,
     bytes: u64,
@@ -135,17 +136,26 @@ impl<'a> Elf<'a> {
                 .ok_or("the symbols have no names")?;
             let names = self.range(names.offset, names.bytes)?;
             for at in (section.offset..section.offset + section.bytes).step_by(24) {
-                let name_at = self.u32(at)? as usize;
-                let is_it = names
-                    .get(name_at..)
-                    .and_then(|names| names.strip_prefix(name.as_bytes()))
-                    .is_some_and(|rest| rest.first() == Some(&0));
-                if is_it {
+                if is_name(names, self.u32(at)?, name) {
                     return self.u64(at + 8).map(Some);
                 }
             }
         }
         Ok(None)
+    }
+
+    /// The content of a section.
+    pub fn section(&self, name: &str) -> Result<Option<&'a [u8]>, String> {
+        let sections = self.sections()?;
+        let names = match sections.get(usize::from(self.u16(62)?)) {
+            Some(names) => self.range(names.offset, names.bytes)?,
+            None => return Ok(None),
+        };
+        sections
+            .iter()
+            .find(|section| is_name(names, section.name_at, name))
+            .map(|section| self.range(section.offset, section.bytes))
+            .transpose()
     }
 
     /// The kinds of all relocations.
@@ -168,6 +178,7 @@ impl<'a> Elf<'a> {
             .map(|index| {
                 let at = at.wrapping_add(index * u64::from(size));
                 Ok(Section {
+                    name_at: self.u32(at)?,
                     kind: self.u32(at + 4)?,
                     offset: self.u64(at + 24)?,
                     bytes: self.u64(at + 32)?,
@@ -199,6 +210,14 @@ impl<'a> Elf<'a> {
         let bytes = self.range(at, 8)?;
         Ok(u64::from_le_bytes(bytes.try_into().expect("eight bytes")))
     }
+}
+
+/// Whether `name`, all of it, is at `at` in a table of names.
+fn is_name(names: &[u8], at: u32, name: &str) -> bool {
+    names
+        .get(at as usize..)
+        .and_then(|names| names.strip_prefix(name.as_bytes()))
+        .is_some_and(|rest| rest.first() == Some(&0))
 }
 
 #[cfg(test)]

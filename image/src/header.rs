@@ -6,7 +6,9 @@
 //! application.
 //!
 //! A loader of the old kind also runs it: at 0x200 is a jump over the header, to
-//! a longer jump into the setup code.
+//! a longer jump into the setup code. And a firmware that loads the whole file
+//! into low memory runs its first byte: "MZ", the mark of a DOS program, is
+//! `dec bp; pop dx` there, and behind it is a jump as well.
 
 use crate::layout;
 
@@ -103,6 +105,10 @@ pub fn boot_header(
     put(field::COMMAND_LINE_MAX, &COMMAND_LINE_MAX.to_le_bytes());
     put(field::PREFERRED_ADDRESS, &layout::LOAD_AT.to_le_bytes());
     put(field::INIT_BYTES, &init_bytes.to_le_bytes());
+    put(0, b"MZ");
+    // jmp near setup, where the whole file is in one place
+    put(2, &[0xe9]);
+    put(3, &((layout::SETUP_WHOLE - 5) as u16).to_le_bytes());
     // jmp near setup
     let distance = layout::SETUP as usize - (END + 3);
     put(END, &[0xe9]);
@@ -172,6 +178,13 @@ mod tests {
             first + 3 <= 0x290,
             "the setup code clears the page from there"
         );
+    }
+
+    #[test]
+    fn the_first_byte_is_code_that_leads_into_the_setup_code() {
+        let page = header();
+        assert_eq!(page[..3], *b"MZ\xe9");
+        assert_eq!(5 + number(&page, 3, 2), layout::SETUP_WHOLE);
     }
 
     #[test]

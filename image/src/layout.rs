@@ -6,6 +6,8 @@ pub const LOAD_AT: u64 = 0x10_0000;
 pub const HEADER_BYTES: usize = 0x1000;
 /// Where the 16-bit setup code starts.
 pub const SETUP: u64 = 0x1000;
+/// Where the setup code comes in when the whole file lies in low memory.
+pub const SETUP_WHOLE: u64 = SETUP + 0x20;
 /// Where the kernel starts: what a Linux loader puts at 1 MiB.
 pub const KERNEL: u64 = 0x2000;
 /// 32-bit entry of the Linux boot protocol.
@@ -25,3 +27,14 @@ pub const ENTRIES: [(&str, u64); 3] = [
 /// Largest boot file. It fits below 640 KiB with room to spare, where a network
 /// boot program has to live.
 pub const BOOT_FILE_MAX: usize = 320 << 10;
+
+/// Bytes of the boot sector's code. Behind them are the disk's signature and
+/// the partition table, which belong to the disk.
+pub const MBR_BYTES: usize = 440;
+/// In the boot sector: where the boot file starts on the disk, in sectors of
+/// 512 bytes (32 bits). Whoever writes the disk fills it in.
+pub const MBR_START_LBA_AT: usize = 432;
+/// In the boot sector: how many sectors the boot file has (32 bits). As above.
+pub const MBR_SECTORS_AT: usize = 436;
+/// Where the boot file starts on a disk of ours.
+pub const BOOT_FILE_LBA: u32 = 64;

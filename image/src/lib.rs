@@ -39,6 +39,19 @@ pub fn boot_file(elf_bytes: &[u8], version: &str) -> Result<Vec<u8>, String> {
     Ok(file)
 }
 
+/// The boot sector's code, with its two fields still zero (`layout`).
+pub fn mbr(elf_bytes: &[u8]) -> Result<[u8; layout::MBR_BYTES], String> {
+    let code = Elf::parse(elf_bytes)?.section(".mbr")?;
+    let code = code.ok_or("the boot sector's code is missing")?;
+    code.try_into().map_err(|_| {
+        format!(
+            "the boot sector's code has {} bytes, not {}",
+            code.len(),
+            layout::MBR_BYTES
+        )
+    })
+}
+
 /// What has to hold for the file to boot.
 fn check(elf: &Elf<'_>) -> Result<(), String> {
     for segment in elf.loads() {

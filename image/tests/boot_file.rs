@@ -31,6 +31,7 @@ fn the_boot_file_is_the_elf_with_another_first_page() {
     // The setup code begins with cli, cld; so do the entries.
     for entry in [
         layout::SETUP,
+        layout::SETUP_WHOLE,
         layout::LINUX_32_ENTRY,
         layout::PVH_ENTRY,
         layout::LINUX_64_ENTRY,
@@ -45,6 +46,16 @@ fn the_header_asks_for_all_memory_that_the_kernel_uses() {
     let bytes = boot_file[field::INIT_BYTES..][..4].try_into().unwrap();
     let memory_end = Elf::parse(elf).unwrap().memory_end();
     assert!(u64::from(u32::from_le_bytes(bytes)) >= memory_end - layout::KERNEL);
+}
+
+#[test]
+fn the_boot_sector_leaves_room_for_its_two_fields() {
+    let (_, elf) = files();
+    let mbr = image::mbr(elf).unwrap();
+    // Code begins with cli; what is filled in later is zero.
+    assert_eq!(mbr[0], 0xfa);
+    assert_eq!(mbr[layout::MBR_START_LBA_AT..], [0; 8]);
+    assert_eq!(layout::MBR_SECTORS_AT + 4, layout::MBR_BYTES);
 }
 
 #[test]

@@ -252,6 +252,7 @@ not_64_bit_text:
     .asciz "ublade: this processor can not run 64-bit code; ublade needs x86-64. Halted.\r\n"
 lacks_features_text:
     .asciz "ublade: this processor lacks one of TSC, MSR, PAE, APIC, FXSR, SSE2; ublade needs them. Halted.\r\n"
+    .text
     .code64                             /* what the assembler goes on with */
 "#,
     bridge_tables = const BRIDGE_TABLES,

@@ -9,6 +9,7 @@ mod head;
 mod hermit;
 mod linux;
 mod pvh;
+mod sector;
 mod setup;
 
 use crate::memory::Memory;
