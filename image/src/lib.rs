@@ -13,9 +13,16 @@
 #![forbid(unsafe_code)]
 
 mod build;
+pub mod conf;
+pub mod container;
+pub mod disk;
 pub mod elf;
+pub mod fat;
 pub mod header;
+pub mod images;
+pub mod iso;
 pub mod layout;
+pub mod ova;
 
 pub use build::{Artifacts, Options, build};
 
