@@ -5,7 +5,7 @@
 //! asked again. One that does not answer at all keeps the frame, and with it ends
 //! the search: who knows what it still does.
 
-use crate::adapter::{Adapter, Address, Data, End, Mark};
+use crate::adapter::{Adapter, Address, Answer, Data, End, Mark};
 use crate::bus::{Bus, Seat};
 use crate::command::{Cdb, Opcode};
 use crate::disk::Disk;
@@ -121,15 +121,38 @@ impl NoAnswer {
     }
 }
 
+/// What asking needs of an adapter. Called through a pointer: all of this runs once,
+/// and need not be there once for every adapter.
+trait Carrier {
+    fn targets(&self) -> u16;
+    fn send(&mut self, to: Address, cdb: &Cdb, data: Data, mark: Mark, frame: Frame);
+    fn poll(&mut self) -> Option<Answer>;
+}
+
+impl<A: Adapter> Carrier for A {
+    fn targets(&self) -> u16 {
+        Adapter::targets(self)
+    }
+
+    fn send(&mut self, to: Address, cdb: &Cdb, data: Data, mark: Mark, frame: Frame) {
+        Adapter::send(self, to, cdb, data, mark, frame);
+        self.kick();
+    }
+
+    fn poll(&mut self) -> Option<Answer> {
+        Adapter::poll(self)
+    }
+}
+
 /// Asks, and waits for the answer.
-struct Asker<'a, A, R> {
-    adapter: &'a mut A,
+struct Asker<'a, R> {
+    adapter: &'a mut dyn Carrier,
     resources: &'a mut R,
     /// `None` after a unit did not answer.
     frame: Option<Frame>,
 }
 
-impl<A: Adapter, R: Resources> Asker<'_, A, R> {
+impl<R: Resources> Asker<'_, R> {
     /// Every unit that is there.
     fn search(&mut self, disks_max: usize) -> Vec<(Address, Result<Unit, Error>)> {
         let mut found = Vec::new();
@@ -342,7 +365,6 @@ impl<A: Adapter, R: Resources> Asker<'_, A, R> {
                 tries: 0,
             };
             self.adapter.send(to, &cdb, data, mark, frame);
-            self.adapter.kick();
             let answer = loop {
                 if let Some(answer) = self.adapter.poll() {
                     break answer;
