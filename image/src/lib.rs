@@ -23,6 +23,7 @@ pub mod images;
 pub mod iso;
 pub mod layout;
 pub mod ova;
+pub mod pe;
 
 pub use build::{Artifacts, Options, build};
 
@@ -36,6 +37,18 @@ pub fn boot_file(elf_bytes: &[u8], version: &str) -> Result<Vec<u8>, String> {
     let mut file = elf_bytes[..file_end as usize].to_vec();
     let header = header::boot_header(file_end, memory_end, version)?;
     file[..header.len()].copy_from_slice(&header);
+    let place = |name: &str| {
+        elf.symbol(name)?
+            .ok_or_else(|| format!("the kernel has no `{name}`"))
+    };
+    let image = pe::Image {
+        entry: place("uefi_entry")?,
+        text_end: place("text_end")?,
+        data_start: place("data_start")?,
+        file_end,
+        memory_end,
+    };
+    pe::write(&mut file, &image)?;
     if file.len() > layout::BOOT_FILE_MAX {
         return Err(format!(
             "the boot file has {} KiB, more than the {} KiB that it may have",

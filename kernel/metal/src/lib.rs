@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod acpi;
+pub mod firmware;
 pub mod map;
 pub mod mmio;
 pub mod patience;

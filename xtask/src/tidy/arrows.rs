@@ -93,6 +93,7 @@ const HOUSE: &[Room] = &[
             "linked_list_allocator",
             "log",
             "pci_types",
+            "r-efi",
             "spin",
             "virtio-drivers",
         ],

@@ -171,10 +171,24 @@ pub unsafe fn load(memory_end: u64) {
             unsafe { set(level_2, large / LARGE_PAGE, entry) };
         }
     }
+    let cr4: u64;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {}, cr4", out(reg) cr4, options(nomem, nostack, preserves_flags)) };
+    // A firmware may have turned on a fifth level, which can not be turned off
+    // in 64-bit mode; all that we use is below its first entry (Intel SDM 3, 4.5).
+    let top = if cr4 & 1 << 12 == 0 {
+        level_4
+    } else {
+        let level_5 = new_table().expect("there are more than a few");
+        let entry = level_4.expose_provenance() as u64 | PRESENT | WRITABLE;
+        // SAFETY: the tables are not in use yet.
+        unsafe { set(level_5, 0, entry) };
+        level_5
+    };
     // SAFETY: the tables map everything as it was mapped before, but for what
     // is not in use. No page is global, so nothing old survives.
     unsafe {
-        asm!("mov cr3, {}", in(reg) level_4.expose_provenance(), options(nostack, preserves_flags));
+        asm!("mov cr3, {}", in(reg) top.expose_provenance(), options(nostack, preserves_flags));
     }
     // SAFETY: WP: what is mapped read-only is so for the kernel, too. It writes
     // none of it.

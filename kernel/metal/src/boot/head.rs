@@ -10,6 +10,7 @@
 //! | `linux32_entry` | 32-bit, no paging | esi = `boot_params` |
 //! | `pvh_entry` | 32-bit, no paging | ebx = `hvm_start_info` |
 //! | `linux64_entry` | 64-bit, loader's tables | rsi = `boot_params` |
+//! | `uefi_entry` (`uefi`) | 64-bit, firmware's tables | rcx = handle, rdx = system table |
 //! | `hermit_entry` | 64-bit, loader's tables | rdi = boot information, rsi = processor |
 //!
 //! Nothing here may assume where it runs, that memory is zero, or that there is
@@ -17,11 +18,9 @@
 //! out their own address. The page tables made here are only a bridge; the
 //! lasting ones are `arch::paging`'s.
 
-use super::Door;
+use super::{BRIDGE_TABLES, Door};
 use core::arch::global_asm;
 
-/// Tables of the bridge: one of each upper level, four of the last.
-const BRIDGE_TABLES: usize = 6;
 /// CPUID 1, edx: TSC, MSRs, PAE, APIC, FXSAVE, SSE and SSE2.
 const NEEDED_FEATURES: u32 = 1 << 4 | 1 << 5 | 1 << 6 | 1 << 9 | 1 << 24 | 1 << 25 | 1 << 26;
 
@@ -29,6 +28,7 @@ global_asm!(
     r#"
     .section .noinit, "aw", @nobits
     .balign 4096
+    .globl bridge_tables
 bridge_tables:
     .skip 4096 * {bridge_tables}
 
@@ -168,6 +168,7 @@ hermit_entry:
     movl ${hermit}, %edi
 
 /* edi = which door, rsi = what the loader left */
+    .globl from_64
 from_64:
     movl %edi, %r12d
     movq %rsi, %r13

@@ -11,6 +11,7 @@ mod linux;
 mod pvh;
 mod sector;
 mod setup;
+mod uefi;
 
 use crate::memory::Memory;
 use core::cell::UnsafeCell;
@@ -32,6 +33,8 @@ impl Door {
     pub const PVH: Self = Self(3);
     /// The Hermit loader.
     pub const HERMIT: Self = Self(4);
+    /// UEFI, as an application.
+    pub const UEFI: Self = Self(5);
 
     /// For a person to read.
     pub fn name(self) -> &'static str {
@@ -40,6 +43,7 @@ impl Door {
             Self::LINUX_64 => "Linux protocol, 64-bit",
             Self::PVH => "PVH",
             Self::HERMIT => "Hermit loader",
+            Self::UEFI => "UEFI",
             _ => "an unknown door",
         }
     }
@@ -59,6 +63,11 @@ pub enum Unusable {
     NoMemoryMap,
     /// The Hermit loader itself was started in a way that we can not read.
     HermitPlatform,
+    /// The firmware did not leave its boot services.
+    BootServices {
+        /// What it said.
+        status: u64,
+    },
 }
 
 impl fmt::Display for Unusable {
@@ -70,6 +79,10 @@ impl fmt::Display for Unusable {
             Self::NoMemoryMap => f.write_str("the boot loader gave no memory map"),
             Self::HermitPlatform => f.write_str(
                 "the Hermit loader was not started by the Linux boot protocol, so there is no memory map",
+            ),
+            Self::BootServices { status } => write!(
+                f,
+                "the firmware does not leave its boot services (UEFI status {status:#x})"
             ),
         }
     }
@@ -93,6 +106,10 @@ pub struct Boot {
     pub extended_data: u16,
 }
 
+/// Page tables that there is room for before `arch::paging` makes the lasting
+/// ones. The 32-bit entries need one of each upper level and four of the last;
+/// `uefi` needs one for a fifth level, and three for where it comes from.
+const BRIDGE_TABLES: usize = 10;
 /// Longest command line that is kept.
 const COMMAND_LINE_BYTES: usize = 4096;
 /// Most entries of a memory map that are read.
@@ -129,6 +146,8 @@ extern "C" fn enter(door: u32, left: u64) -> ! {
         Door::PVH => unsafe { pvh::read(left) }.and_then(gather),
         // SAFETY: as above.
         Door::HERMIT => unsafe { hermit::read(left) }.and_then(gather),
+        // SAFETY: as above; `uefi` itself leads here.
+        Door::UEFI => unsafe { uefi::read(left) }.and_then(gather),
         // SAFETY: as above; the two other entries are of this protocol.
         _ => unsafe { linux::read(left) }.and_then(gather),
     };
