@@ -118,6 +118,18 @@ impl Masks {
         self.list.as_slice()
     }
 
+    /// The entries that are not the operator's.
+    pub fn edited(&self) -> &[Mac] {
+        &self.as_slice()[usize::from(self.permanent)..]
+    }
+
+    /// Takes back an entry from before a restart, if there is room.
+    pub fn restore(&mut self, mac: Mac) {
+        if self.as_slice().len() < MASKS_MAX && !self.as_slice().contains(&mac) {
+            self.list.push(mac);
+        }
+    }
+
     /// a list that is not empty makes all others invisible.
     #[inline]
     pub fn hides(&self, source: Mac) -> bool {
@@ -227,6 +239,14 @@ pub(crate) struct Reservation {
 
 impl Reservation {
     pub const EMPTY: Self = Self { list: Macs::EMPTY };
+
+    /// Takes back the members from before a restart, as far as there is room.
+    pub fn restore(&mut self, members: impl Iterator<Item = Mac>) {
+        self.list = Macs::EMPTY;
+        for member in members.take(MEMBERS_MAX) {
+            self.list.push(member);
+        }
+    }
 
     pub fn as_slice(&self) -> &[Mac] {
         self.list.as_slice()

@@ -47,6 +47,13 @@ impl ConfigString {
         &self.bytes[..usize::from(self.len)]
     }
 
+    /// Takes back the string from before a restart; one that is too long is none.
+    pub fn restore(&mut self, string: &[u8]) {
+        if string.len() <= CONFIG_BYTES_MAX {
+            self.set(string);
+        }
+    }
+
     /// Replaces the string. True if it is another one now.
     fn set(&mut self, string: &[u8]) -> bool {
         let is_new = self.as_bytes() != string;

@@ -153,6 +153,26 @@ impl Target {
         self.reservation.as_slice()
     }
 
+    /// The entries of the mask list that are not the operator's.
+    pub fn edited_masks(&self) -> &[Mac] {
+        self.masks.edited()
+    }
+
+    /// Takes back what initiators had set before a restart, as far as there is
+    /// room. None of it counts as a change.
+    pub fn restore(
+        &mut self,
+        config: &[u8],
+        masks: impl Iterator<Item = Mac>,
+        members: impl Iterator<Item = Mac>,
+    ) {
+        self.config.restore(config);
+        for mac in masks {
+            self.masks.restore(mac);
+        }
+        self.reservation.restore(members);
+    }
+
     /// Something that an initiator has changed since this was asked last: to be
     /// announced, or kept across a restart. Ask until there is nothing more.
     pub fn take_change(&mut self) -> Option<Change> {

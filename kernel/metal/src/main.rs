@@ -123,12 +123,13 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
         });
     }
     let frames = pool.len() / SLOT_BYTES;
-    let mut node = Node::new(
+    let mut node = Node::with_state(
         found.nics,
         found.disks,
         io::carve(pool),
         &config,
         clock.now(),
+        survey.state,
     );
     for disk in survey.late {
         node.expect_late(disk);

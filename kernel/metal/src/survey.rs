@@ -16,7 +16,7 @@ use io::{
 };
 use log::warn;
 use node::media::{self, Blocks, CONF_BYTES_MAX, Conf, Own, Partitions, Sector, Survey, Unread};
-use node::{Attached, EARLY, Origin};
+use node::{Attached, EARLY, Origin, StateArea, state};
 
 /// How long one disk may take altogether. A disk that has just brought the boot
 /// file in is awake; one that has to spin up first is served, unread.
@@ -35,6 +35,8 @@ pub struct Found {
     pub conf_disk: Option<usize>,
     /// Disks that still owe an answer.
     pub late: Vec<usize>,
+    /// The state area: what is in it, and where.
+    pub state: Option<StateArea>,
     /// The partitions of every disk.
     pub partitions: Vec<(usize, Partitions)>,
 }
@@ -65,7 +67,7 @@ pub fn look(disks: &mut [Attached<AnyDisk>], memory: &mut Memory, clock: Clock) 
             own,
             conf,
             partitions,
-            ..
+            state,
         }) = result
         else {
             warn!(
@@ -84,6 +86,25 @@ pub fn look(disks: &mut [Attached<AnyDisk>], memory: &mut Memory, clock: Clock) 
             continue;
         };
         attached.origin = Origin::Own(own);
+        if let (Some((first, _)), None, Some(_)) = (state, &found.state, &frame) {
+            let mut reader = Reader::new(&mut attached.disk, clock, end, frame.take());
+            let loaded = state::load(&mut reader, first);
+            frame = reader.frame.take();
+            match loaded {
+                Ok(loaded) => {
+                    found.state = Some(StateArea {
+                        disk: index,
+                        first,
+                        loaded,
+                    });
+                }
+                // To write without having read would be to forget.
+                Err(Unread) => warn!(
+                    "disk {index} ({}): the state area could not be read; what hosts set lasts until the next restart",
+                    attached.disk.name()
+                ),
+            }
+        }
         if let Some(conf) = conf {
             let is_better = best.as_ref().is_none_or(|(before, ..)| own < *before);
             if best.is_some() {

@@ -97,7 +97,8 @@ impl<N: Nic, D: Disk> Node<N, D> {
             return true;
         }
         let is_busy = self.ports.iter().any(|port| port.lent > 0)
-            || self.stations.iter().any(|station| station.under_way > 0);
+            || self.stations.iter().any(|station| station.under_way > 0)
+            || self.keeper.is_busy();
         if is_busy {
             return false;
         }

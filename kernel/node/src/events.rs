@@ -49,10 +49,14 @@ pub enum Event {
     DiskChanged,
     /// A frame arrived while the node was stopping.
     TurnedAway,
+    /// What hosts have set is durable on the boot disk.
+    StateKept,
+    /// The boot disk failed: what hosts set is volatile from then on.
+    StateLost,
 }
 
 /// How many there are.
-const EVENTS: usize = Event::TurnedAway as usize + 1;
+const EVENTS: usize = Event::StateLost as usize + 1;
 
 impl Event {
     /// Every one, in the order of the list.
@@ -74,6 +78,8 @@ impl Event {
         Self::MtuChanged,
         Self::DiskChanged,
         Self::TurnedAway,
+        Self::StateKept,
+        Self::StateLost,
     ];
 }
 

@@ -12,8 +12,10 @@
 //! the disk, or one that does not fit its frame, fails the test.
 
 use crate::config::{Config, Source};
+use crate::media::{Blocks, Own, Sector, Unread};
 use crate::plan::Origin;
-use crate::{Attached, Node};
+use crate::state;
+use crate::{Attached, Node, StateArea};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
@@ -341,6 +343,15 @@ impl FakeDisk {
         &self.medium[lba as usize * 512..][..sectors as usize * 512]
     }
 
+    /// Forgets everything that is not durable, and what is under way.
+    pub fn cut_power(&mut self) {
+        self.cache.clear();
+        self.submitted.clear();
+        self.under_way.clear();
+        self.done.clear();
+        self.pace = Pace::AtOnce;
+    }
+
     /// Grows or shrinks the disk; `tick` reports it.
     pub fn resize(&mut self, sectors: u64) {
         self.medium.resize(sectors as usize * 512, 0);
@@ -447,6 +458,20 @@ impl Disk for FakeDisk {
     }
 }
 
+/// What a power cut leaves of a disk.
+struct Durable<'a>(&'a FakeDisk);
+
+impl Blocks for Durable<'_> {
+    fn sectors(&self) -> u64 {
+        self.0.geometry.sectors
+    }
+
+    fn read(&mut self, lba: u64, sector: &mut Sector) -> Result<(), Unread> {
+        sector.copy_from_slice(self.0.durable(lba, 1));
+        Ok(())
+    }
+}
+
 /// A node with fakes around it, and a clock.
 pub struct World {
     pub node: Node<FakeNic, FakeDisk>,
@@ -460,9 +485,22 @@ pub struct Builder {
     nics: Vec<FakeNic>,
     disks: Vec<FakeDisk>,
     frames_per_port: usize,
+    state: Option<usize>,
 }
 
 impl Builder {
+    /// This disk is the boot disk, with a state area from sector 0 on.
+    pub fn state(mut self, disk: usize) -> Self {
+        self.state = Some(disk);
+        self
+    }
+
+    /// These disks, in this order.
+    pub fn with_disks(mut self, disks: Vec<FakeDisk>) -> Self {
+        self.disks = disks;
+        self
+    }
+
     pub fn ports(mut self, count: u8) -> Self {
         self.nics = (0..count).map(FakeNic::new).collect();
         self
@@ -493,12 +531,21 @@ impl Builder {
         config.parse(Source::File, self.settings.as_bytes());
         let now = Instant(1_000_000);
         let count = self.frames_per_port * self.nics.len();
-        let attach = |disk| Attached {
+        let area = self.state.map(|disk| StateArea {
             disk,
-            origin: Origin::Bus,
+            first: 0,
+            loaded: state::load(&mut Durable(&self.disks[disk]), 0).expect("it reads"),
+        });
+        let attach = |(index, disk)| Attached {
+            disk,
+            origin: match self.state {
+                Some(own) if own == index => Origin::Own(Own::Boot),
+                _ => Origin::Bus,
+            },
         };
-        let disks = self.disks.into_iter().map(attach).collect();
-        let node = Node::new(self.nics, disks, frames(count).into_iter(), &config, now);
+        let disks = self.disks.into_iter().enumerate().map(attach).collect();
+        let frames = frames(count).into_iter();
+        let node = Node::with_state(self.nics, disks, frames, &config, now, area);
         World {
             node,
             now,
@@ -515,6 +562,7 @@ impl World {
             nics: vec![FakeNic::new(0)],
             disks: vec![FakeDisk::new(0, 4096)],
             frames_per_port: 64,
+            state: None,
         }
     }
 

@@ -32,6 +32,7 @@ mod events;
 #[cfg(test)]
 mod fake;
 mod histogram;
+mod keeper;
 pub mod limits;
 mod mark;
 pub mod media;
@@ -51,5 +52,5 @@ pub use banner::{Banner, Boot, Line};
 pub use closing::Order;
 pub use events::{Event, Events, Noted, TRACE_MAX, Trace};
 pub use histogram::{BUCKETS, Histogram};
-pub use node::{Attached, EARLY, Export, Node};
+pub use node::{Attached, EARLY, Export, Node, StateArea};
 pub use plan::Origin;

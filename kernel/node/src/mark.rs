@@ -27,7 +27,7 @@ pub enum Work {
     /// and its batch wait for.
     Carry = 5,
     /// The last flush of a disk before the machine stops, or a read from before
-    /// the node was made. Nobody waits for either.
+    /// the node was made, or the node's own state. No host waits for any of them.
     Farewell = 6,
 }
 
@@ -43,6 +43,9 @@ const _: () = assert!(io::FRAMES_MAX <= 1 << 10, "a fence ticket has 10 bits");
 impl Mark {
     /// A read from before the node was made. Its frame is none of the ports'.
     pub const EARLY: Self = Self(1 | (Work::Farewell as u32) << 8);
+
+    /// A part of the state area, or its flush.
+    pub const STATE: Self = Self(2 | (Work::Farewell as u32) << 8);
 
     /// A mark without fence ticket.
     pub fn new(export: u8, work: Work) -> Self {

@@ -5,11 +5,13 @@ use crate::closing::Closing;
 use crate::config::Config;
 use crate::events::Events;
 use crate::histogram::Histogram;
+use crate::keeper::{Keeper, Key};
 use crate::limits;
 use crate::mark::Mark;
 use crate::plan::{self, Access, Candidate, Origin, Planned};
 use crate::port::Port;
 use crate::shelf::Shelf;
+use crate::state::{self, Loaded};
 use crate::station::Station;
 use crate::volume::Volume;
 use crate::waiting::{Place, Queue, Waiting};
@@ -27,6 +29,16 @@ pub struct Attached<D> {
     pub disk: D,
     /// Where it comes from.
     pub origin: Origin,
+}
+
+/// Where the node keeps what hosts set, and what was there at its start.
+pub struct StateArea {
+    /// The disk, by its place in the list.
+    pub disk: usize,
+    /// First sector of the area.
+    pub first: u64,
+    /// What was read of it.
+    pub loaded: Loaded,
 }
 
 /// One export: the target that speaks for it and the sectors behind it.
@@ -70,6 +82,8 @@ pub struct Node<N, D> {
     /// By place in the fence: frames whose bytes are the same.
     pub(crate) copies: Box<[Queue]>,
     pub(crate) waiting: Waiting,
+    /// What hosts have set, on its way to the boot disk.
+    pub(crate) keeper: Keeper,
     pub(crate) events: Events,
     /// Whether writes must be judged by age: there is more than one port.
     pub(crate) aged: bool,
@@ -102,6 +116,22 @@ impl<N: Nic, D: Disk> Node<N, D> {
         config: &Config,
         now: Instant,
     ) -> Self {
+        Self::with_state(ports, disks, frames, config, now, None)
+    }
+
+    /// As [`new`](Self::new), with what hosts had set before and a place to keep it.
+    ///
+    /// # Panics
+    /// As `new`.
+    #[cold]
+    pub fn with_state(
+        ports: Vec<N>,
+        disks: Vec<Attached<D>>,
+        frames: impl Iterator<Item = Frame>,
+        config: &Config,
+        now: Instant,
+        area: Option<StateArea>,
+    ) -> Self {
         assert!(
             ports.len() <= limits::PORTS_MAX,
             "a node serves {} ports at most",
@@ -109,7 +139,17 @@ impl<N: Nic, D: Disk> Node<N, D> {
         );
         let first_mac = ports.first().map(N::mac);
         let candidates: Vec<_> = disks.iter().map(candidate).collect();
-        let plan = plan::plan(config, &candidates, first_mac);
+        let keys: Vec<Key> = (0..candidates.len())
+            .map(|index| plan::key_of(&candidates, index))
+            .collect();
+        let records = area.as_ref().map_or(&[][..], |area| &area.loaded.records);
+        let kept: Vec<_> = state::records(records).collect();
+        let mut plan = plan::plan(config, &candidates, first_mac, &keys, &kept);
+        if area.is_none() {
+            plan.notes.push(
+                "no boot disk of ublade: what hosts set lasts until the next restart".to_string(),
+            );
+        }
         let mut ports = open_ports(ports, frames, config, now);
         let buffers = config.buffers.value.unwrap_or_else(|| {
             let least = ports.iter().map(|port| port.frames).min();
@@ -129,6 +169,39 @@ impl<N: Nic, D: Disk> Node<N, D> {
                 plan.shelf, planned, disk, config, buffers, first_mac,
             ));
         }
+        let export_keys: Vec<Key> = exports
+            .iter()
+            .map(|export: &Export| keys[usize::from(export.volume.disk)])
+            .collect();
+        let mut away = Vec::new();
+        for kept in &kept {
+            let is_of = |(export, key): &(&mut Export, &Key)| {
+                kept.key == key.as_str().as_bytes() && kept.first == export.planned.wanted.first
+            };
+            match exports.iter_mut().zip(&export_keys).find(is_of) {
+                Some((export, _)) => {
+                    export
+                        .target
+                        .restore(kept.config, kept.masks(), kept.members());
+                }
+                None => away.extend_from_slice(kept.raw),
+            }
+        }
+        let keeper = match &area {
+            Some(area) if stations[area.disk].disk.geometry().read_only => {
+                plan.warnings.push(format!(
+                    "disk {} ({}): is read-only; what hosts set lasts until the next restart",
+                    area.disk,
+                    stations[area.disk].disk.name()
+                ));
+                Keeper::none()
+            }
+            Some(area) => {
+                let generation = area.loaded.generation;
+                Keeper::new(area.disk, area.first, generation, export_keys, away)
+            }
+            None => Keeper::none(),
+        };
         for port in ports.iter_mut().filter(|port| port.link) {
             port.announcer.begin(now);
         }
@@ -142,6 +215,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
             whereabouts: (0..FRAMES_MAX).map(|_| At::Disk(Mark(0))).collect(),
             copies: (0..FRAMES_MAX).map(|_| Queue::EMPTY).collect(),
             waiting: Waiting::new(FRAMES_MAX),
+            keeper,
             events: Events::new(),
             woken: false,
             closing: None,
@@ -199,6 +273,9 @@ impl<N: Nic, D: Disk> Node<N, D> {
         }
         if self.closing.is_some() {
             deadline = deadline.min(self.now + limits::SOON_US);
+        }
+        if let Some(at) = self.keeper.deadline(self.now + limits::SOON_US) {
+            deadline = deadline.min(at);
         }
         for port in &self.ports {
             if port.is_short() {

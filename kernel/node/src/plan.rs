@@ -11,7 +11,9 @@
 //! moves nobody.
 
 use crate::config::{Config, Selection, Selector};
+use crate::keeper::Key;
 use crate::media::Own;
+use crate::state::Kept;
 use crate::volume::{GRAIN_SECTORS, Volume};
 use alloc::format;
 use alloc::string::String;
@@ -120,8 +122,29 @@ pub fn shelf_of(mac: [u8; 6]) -> u16 {
     }
 }
 
+/// The name of a disk that holds for as long as the disk does: its serial number
+/// if no other disk here has it, else where it sits.
+pub fn key_of(disks: &[Candidate<'_>], index: usize) -> Key {
+    let disk = &disks[index];
+    let same = disks.iter().filter(|other| other.serial == disk.serial);
+    if disk.serial.is_empty() || same.count() > 1 {
+        Key::format(format_args!("at:{}", disk.name))
+    } else {
+        Key::format(format_args!("serial:{}", disk.serial))
+    }
+}
+
 /// Makes the plan. `disks` in order of bus address.
-pub fn plan(config: &Config, disks: &[Candidate<'_>], first_mac: Option<[u8; 6]>) -> Plan {
+///
+/// `keys` are the disks' names in the state area, `kept` what it remembers: a disk
+/// without a pin has the slot that it had.
+pub fn plan(
+    config: &Config,
+    disks: &[Candidate<'_>],
+    first_mac: Option<[u8; 6]>,
+    keys: &[Key],
+    kept: &[Kept<'_>],
+) -> Plan {
     let shelf = config.shelf.value;
     let mut planner = Planner {
         config,
@@ -129,6 +152,7 @@ pub fn plan(config: &Config, disks: &[Candidate<'_>], first_mac: Option<[u8; 6]>
         exports: Vec::new(),
         reserved: [false; 255],
         pinned: [false; DISKS_MAX],
+        away: [false; 255],
         warnings: Vec::new(),
         notes: Vec::new(),
     };
@@ -141,6 +165,7 @@ pub fn plan(config: &Config, disks: &[Candidate<'_>], first_mac: Option<[u8; 6]>
     planner.leave_out();
     planner.place_ram();
     planner.place_pins();
+    planner.place_kept(keys, kept);
     planner.place_rest();
     planner.select();
     planner.warn_of_unmatched("rw", config.rw.value);
@@ -163,6 +188,8 @@ struct Planner<'a> {
     reserved: [bool; 255],
     /// Disks that do not get a slot by order.
     pinned: [bool; DISKS_MAX],
+    /// Slots of disks that are away.
+    away: [bool; 255],
     warnings: Vec<String>,
     notes: Vec<String>,
 }
@@ -254,14 +281,47 @@ impl Planner<'_> {
         }
     }
 
+    /// Gives disks the slots that they had, and keeps the slots of disks that are
+    /// away for them.
+    fn place_kept(&mut self, keys: &[Key], kept: &[Kept<'_>]) {
+        for kept in kept.iter().filter(|kept| kept.first == 0) {
+            let Some(taken) = self.reserved.get_mut(usize::from(kept.slot)) else {
+                continue;
+            };
+            if *taken {
+                continue;
+            }
+            let is_it = |index: &usize| keys[*index].as_str().as_bytes() == kept.key;
+            match (0..self.disks.len()).find(is_it) {
+                Some(index) if self.pinned[index] => {}
+                Some(index) => {
+                    *taken = true;
+                    self.pinned[index] = true;
+                    let placed = self.push(kept.slot, index, 0, None, false);
+                    debug_assert!(placed.is_ok(), "a whole disk overlaps nothing");
+                }
+                None => self.away[usize::from(kept.slot)] = true,
+            }
+        }
+    }
+
     fn place_rest(&mut self) {
         let mut slot = 0;
         for (index, disk) in self.disks.iter().enumerate() {
             if self.pinned[index] {
                 continue;
             }
-            while self.reserved.get(slot) == Some(&true) {
+            while self.reserved.get(slot) == Some(&true) || self.away.get(slot) == Some(&true) {
                 slot += 1;
+            }
+            if slot == self.reserved.len() && self.away != [false; 255] {
+                // Better a disk on a slot of one that is away than on none.
+                self.away = [false; 255];
+                slot = self
+                    .reserved
+                    .iter()
+                    .position(|taken| !taken)
+                    .unwrap_or(slot);
             }
             match self.reserved.get_mut(slot) {
                 Some(taken) => {
@@ -420,7 +480,38 @@ mod tests {
     fn planned(settings: &str, disks: &[Candidate<'_>]) -> Plan {
         let mut config = Box::new(Config::new());
         config.parse(Source::File, settings.as_bytes());
-        plan(&config, disks, Some([0x52, 0x54, 0, 0x12, 0x34, 0x56]))
+        plan_with(&config, disks, &[])
+    }
+
+    fn plan_with(config: &Config, disks: &[Candidate<'_>], kept: &[Kept<'_>]) -> Plan {
+        let keys: Vec<_> = (0..disks.len()).map(|index| key_of(disks, index)).collect();
+        let mac = Some([0x52, 0x54, 0, 0x12, 0x34, 0x56]);
+        plan(config, disks, mac, &keys, kept)
+    }
+
+    #[test]
+    fn a_disk_keeps_its_slot_and_the_slot_of_one_that_is_away_stays_empty() {
+        let mut copy = crate::state::Copy::new();
+        for (slot, key) in [(1, "serial:A"), (0, "serial:X"), (7, "serial:C")] {
+            let added = copy.add(&crate::state::Record {
+                slot,
+                first: 0,
+                key: key.as_bytes(),
+                config: &[],
+                masks: &[],
+                members: &[],
+            });
+            assert!(added);
+        }
+        copy.seal(1);
+        let kept: Vec<_> = crate::state::records(&copy.sectors()[512..]).collect();
+        let mut config = Box::new(Config::new());
+        let plan = plan_with(&config, &disks(), &kept);
+        assert_eq!(table(&plan), [(1, 0, false), (2, 1, false), (7, 2, false)]);
+        // A pin is stronger, for the disk and for the slot.
+        config.parse(Source::File, b"slot.1=serial:C");
+        let plan = plan_with(&config, &disks(), &kept);
+        assert_eq!(table(&plan), [(1, 2, false), (2, 0, false), (3, 1, false)]);
     }
 
     /// Slot, disk and whether it may be written.

@@ -39,10 +39,11 @@ impl<N: Nic, D: Disk> Node<N, D> {
         let admitted = self.admit(now);
         let answered = self.converse(now);
         let announced = self.manage(now);
+        let kept = self.keep(now);
         let closing = self.close(now);
         self.ring();
         self.woken = false;
-        finished | recycled | admitted | answered | announced | closing
+        finished | recycled | admitted | answered | announced | kept | closing
     }
 
     /// Takes back what disks are done with.
@@ -71,8 +72,10 @@ impl<N: Nic, D: Disk> Node<N, D> {
             frame,
         } = done;
         let mark = Mark(request.ticket);
-        if mark == Mark::EARLY {
-            return drop(frame);
+        match mark {
+            Mark::EARLY => return drop(frame),
+            Mark::STATE => return self.kept(now, frame, outcome),
+            _ => {}
         }
         if outcome != Outcome::Done {
             self.disk_failed(now, index, mark, outcome);
@@ -215,17 +218,36 @@ impl<N: Nic, D: Disk> Node<N, D> {
                         .note(now, Noted::Refused(refusal), export.into());
                 }
                 frame.set_len(len);
-                self.send(frame);
+                self.reply(now, frame, export.into(), false);
             }
             Verdict::ReplyThenProbe { len } => {
                 frame.set_len(len);
-                let probe = self.probe(export.into(), &frame);
-                self.send(frame);
-                if let Some(probe) = probe {
-                    self.send(probe);
-                }
+                self.reply(now, frame, export.into(), true);
             }
             Verdict::Submit(io) => self.start(now, frame, export, io),
+        }
+    }
+
+    /// Sends an answer, unless it tells what is not durable yet.
+    fn reply(&mut self, now: Instant, frame: Frame, export: usize, probe: bool) {
+        self.take_changes(now, export);
+        if self.keeper.is_pending(export) && !is_ata(&frame) {
+            self.hold(now, frame, export, probe);
+        } else {
+            self.send_answer(frame, export, probe);
+        }
+    }
+
+    /// Sends an answer, and the jumbo frame that follows some.
+    pub(crate) fn send_answer(&mut self, frame: Frame, export: usize, probe: bool) {
+        let probe = if probe {
+            self.probe(export, &frame)
+        } else {
+            None
+        };
+        self.send(frame);
+        if let Some(probe) = probe {
+            self.send(probe);
         }
     }
 
@@ -589,22 +611,29 @@ impl<N: Nic, D: Disk> Node<N, D> {
             return true;
         };
         self.judge(now, frame, export as u8);
+        self.take_changes(now, export);
+        true
+    }
+
+    /// Asks an export what was changed about it.
+    pub(crate) fn take_changes(&mut self, now: Instant, export: usize) {
         // Ends: a target forgets a change when it has told it.
         while let Some(change) = self.exports[export].target.take_change() {
             self.changed(now, export, change);
         }
-        true
     }
 
     /// An initiator has changed something about an export.
     fn changed(&mut self, now: Instant, export: usize, change: aoe::Change) {
         self.events.note(now, Event::Changed.into(), export as u32);
-        if change == aoe::Change::Config {
+        let announce = change == aoe::Change::Config;
+        let is_kept = self.keeper.change(export, announce);
+        if announce && !is_kept {
             self.announce_everywhere(export);
         }
     }
 
-    fn announce_everywhere(&mut self, export: usize) {
+    pub(crate) fn announce_everywhere(&mut self, export: usize) {
         for port in self.ports.iter_mut().filter(|port| port.link) {
             port.announcer.add(export);
         }
@@ -648,7 +677,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
         self.ports[usize::from(frame.home())].send(frame);
     }
 
-    fn release(&mut self, now: Instant, frame: Frame) {
+    pub(crate) fn release(&mut self, now: Instant, frame: Frame) {
         self.ports[usize::from(frame.home())].release(now, frame);
     }
 
@@ -778,6 +807,11 @@ impl<N: Nic, D: Disk> Node<N, D> {
 
 /// AoE's command 0.
 const COMMAND_ATA: u8 = 0;
+
+/// Whether an answer is one to command 0.
+fn is_ata(answer: &Frame) -> bool {
+    aoe::peek(answer.wire()).is_some_and(|peek| peek.command == COMMAND_ATA)
+}
 
 const fn outcome_of(outcome: Outcome) -> aoe::Outcome {
     match outcome {
