@@ -9,10 +9,25 @@ use pci::DeviceMemory;
 use ram::RamDisk;
 use virtio::{Blk, Net};
 
-/// Any network card.
+/// Any network card. The variants differ in size, but there are few cards, and a box
+/// would put a pointer into the data path.
+#[allow(clippy::large_enum_variant)]
 pub enum AnyNic {
     /// virtio-net, on PCI or memory-mapped.
     Virtio(Net),
+    /// A gigabit card of Intel's.
+    E1000(e1000::Card),
+}
+
+impl AnyNic {
+    /// Whether the card wakes the node when a frame arrives.
+    pub fn has_interrupt(&self) -> bool {
+        match self {
+            // One that can not keeps the node awake itself.
+            Self::Virtio(_) => true,
+            Self::E1000(card) => card.has_interrupt(),
+        }
+    }
 }
 
 /// Any disk. The variants differ in size, but there are few disks, they lie in one
@@ -44,7 +59,7 @@ macro_rules! forward {
 
 macro_rules! nic {
     ($self:ident, $driver:ident => $call:expr) => {
-        forward!($self, AnyNic { Virtio }, $driver => $call)
+        forward!($self, AnyNic { Virtio, E1000 }, $driver => $call)
     };
 }
 

@@ -16,6 +16,12 @@ use node::Node;
 /// breaks its rules costs no more than this.
 const SLEEP_MAX_US: u64 = 1_000_000;
 
+/// The shortest and the longest nap while a card is there that can not wake us. The
+/// first is what a busy host may wait between two requests; the last is a delay
+/// that nobody notices in a first request, at a thousand looks a second.
+const NAP_MIN_US: u64 = 50;
+const NAP_MAX_US: u64 = 1_000;
+
 /// What is needed to sleep.
 pub struct Idle {
     clock: Clock,
@@ -23,22 +29,27 @@ pub struct Idle {
     patience: Patience,
     /// Since when nothing has moved.
     since: Option<Instant>,
+    /// The next sleep, where one card or more can not wake us.
+    nap_us: Option<u64>,
 }
 
 impl Idle {
-    /// Spins as `patience` says, sleeps by `timer`.
-    pub fn new(clock: Clock, timer: Timer, patience: Patience) -> Self {
+    /// Spins as `patience` says, sleeps by `timer`. Unless `woken_by_cards`, sleeps
+    /// are naps that grow while nothing comes.
+    pub fn new(clock: Clock, timer: Timer, patience: Patience, woken_by_cards: bool) -> Self {
         Self {
             clock,
             timer,
             patience,
             since: None,
+            nap_us: (!woken_by_cards).then_some(NAP_MIN_US),
         }
     }
 
     /// Something moved.
     pub fn busy(&mut self) {
         self.since = None;
+        self.nap_us = self.nap_us.map(|_| NAP_MIN_US);
     }
 
     /// Nothing moved in a turn at `now`: returns at once while it is worth
@@ -51,7 +62,8 @@ impl Idle {
             return;
         }
         let deadline = node.next_deadline();
-        let us = deadline.since_us(now).min(SLEEP_MAX_US);
+        let longest_us = self.nap_us.unwrap_or(SLEEP_MAX_US);
+        let us = deadline.since_us(now).min(longest_us);
         if us == 0 || node.arm() {
             return;
         }
@@ -60,7 +72,11 @@ impl Idle {
         self.timer.clear();
         let woken = self.clock.now();
         node.disarm(woken);
-        self.patience.slept(woken.since_us(now));
+        match &mut self.nap_us {
+            // The end of a nap says nothing about when work comes.
+            Some(nap_us) => *nap_us = (*nap_us * 2).min(NAP_MAX_US),
+            None => self.patience.slept(woken.since_us(now)),
+        }
         self.since = None;
     }
 }

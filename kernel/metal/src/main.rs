@@ -42,7 +42,7 @@ mod survey;
 use crate::boot::{Boot, Door, Unusable};
 use crate::channels::Channels;
 use crate::clock::Clock;
-use crate::devices::AnyDisk;
+use crate::devices::{AnyDisk, AnyNic};
 use crate::idle::Idle;
 use crate::machine::Machine;
 use crate::memory::Memory;
@@ -123,6 +123,7 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
         });
     }
     let frames = pool.len() / SLOT_BYTES;
+    let woken_by_cards = found.nics.iter().all(AnyNic::has_interrupt);
     let mut node = Node::with_state(
         found.nics,
         found.disks,
@@ -166,7 +167,8 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
         info!("setting {said}");
     }
 
-    let mut idle = Idle::new(clock, timer, Patience::new(config.poll.value));
+    let patience = Patience::new(config.poll.value);
+    let mut idle = Idle::new(clock, timer, patience, woken_by_cards);
     loop {
         let now = clock.now();
         if node.step(now) {

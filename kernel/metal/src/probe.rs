@@ -92,6 +92,8 @@ pub fn count(command_line: &[u8]) -> usize {
                     NAMESPACES_MAX
                 } else if pvscsi::is_pvscsi(&function) {
                     UNITS_USUAL
+                } else if e1000::Chip::of(&function).is_some() {
+                    1
                 } else {
                     match PciTransport::recognize(&function) {
                         Some(DeviceId::SCSI) => UNITS_USUAL,
@@ -175,6 +177,16 @@ fn on_pci(found: &mut Found, function: &Function, config: &PortConfig, machine: 
             Err(error) => {
                 function.stop_dma(config);
                 warn!("{} pvscsi: {error}; skipped", function.address);
+            }
+        }
+        return;
+    }
+    if let Some(chip) = e1000::Chip::of(function) {
+        match e1000::attach(function, chip, config, machine) {
+            Ok(card) => found.nics.push(AnyNic::E1000(card)),
+            Err(error) => {
+                function.stop_dma(config);
+                warn!("{} {}: {error}; skipped", function.address, chip.kind);
             }
         }
         return;

@@ -69,6 +69,12 @@ const HOUSE: &[Room] = &[
         tests: TEST_TOOLS,
     },
     Room {
+        name: "e1000",
+        ours: &["io", "pci"],
+        others: &["bitflags", "log"],
+        tests: TEST_TOOLS,
+    },
+    Room {
         name: "ram",
         ours: &["io", "pci"],
         others: &["log"],
@@ -84,7 +90,7 @@ const HOUSE: &[Room] = &[
     Room {
         name: "ublade",
         ours: &[
-            "ahci", "aoe", "io", "node", "nvme", "pci", "pvscsi", "ram", "scsi", "virtio",
+            "ahci", "aoe", "e1000", "io", "node", "nvme", "pci", "pvscsi", "ram", "scsi", "virtio",
         ],
         others: &[
             "bitflags",

@@ -1,0 +1,450 @@
+//! The driver against the model: every kind of chip starts, receives, sends, sleeps,
+//! and survives what goes wrong.
+
+extern crate std;
+
+use crate::card::{BUFFER_BYTES, Card};
+use crate::error::Error;
+use crate::family::{Chip, Kind};
+use crate::model::{MAC, Model, Quirks, Window};
+use crate::registers::{ADDRESS_VALID, ADDRESSES, CAUSES_OF_RINGS, RINGS_RAISE_0};
+use io::{Frame, Instant, Nic};
+use pci::{Address, Function};
+use std::vec::Vec;
+
+const KINDS: [Kind; 4] = [Kind::E1000, Kind::E1000e, Kind::Igb, Kind::Igc];
+
+const fn chip(kind: Kind) -> Chip {
+    Chip { kind, jumbo: true }
+}
+
+fn start(kind: Kind, frames: usize) -> (Model, Card<Window>) {
+    let model = Model::new(chip(kind), frames, Quirks::default());
+    let card = model.start(true).expect("it starts");
+    (model, card)
+}
+
+fn refused(kind: Kind, quirks: Quirks) -> Error {
+    let model = Model::new(chip(kind), 8, quirks);
+    model.start(true).err().expect("it does not start")
+}
+
+fn filled(mut frame: Frame, bytes: &[u8]) -> Frame {
+    frame.buffer_mut()[..bytes.len()].copy_from_slice(bytes);
+    frame.set_len(bytes.len());
+    frame
+}
+
+/// A frame of `bytes` bytes that is like no other.
+fn wire(seed: usize, bytes: usize) -> Vec<u8> {
+    (0..bytes)
+        .map(|index| ((seed.wrapping_mul(0x9e37) + index * 7) >> 2) as u8)
+        .collect()
+}
+
+fn function(vendor: u16, device: u16) -> Function {
+    Function {
+        address: Address {
+            bus: 0,
+            device: 2,
+            function: 0,
+        },
+        vendor,
+        device,
+        revision: 0,
+        class: 2,
+        subclass: 0,
+        interface: 0,
+        subsystem: 0,
+        buses_below: None,
+    }
+}
+
+#[test]
+fn chips_are_known_by_vendor_and_device_and_others_are_left_alone() {
+    let kind = |device| Chip::of(&function(0x8086, device)).map(|chip| chip.kind);
+    assert_eq!(kind(0x100e), Some(Kind::E1000));
+    assert_eq!(kind(0x10d3), Some(Kind::E1000e));
+    assert_eq!(kind(0x10c9), Some(Kind::Igb));
+    assert_eq!(kind(0x15f3), Some(Kind::Igc));
+    assert_eq!(kind(0x10fb), None, "ten gigabit");
+    assert_eq!(Chip::of(&function(0x8087, 0x100e)), None);
+    let short = Chip::of(&function(0x8086, 0x108b)).expect("an 82573");
+    assert!(!short.jumbo);
+}
+
+#[test]
+fn a_card_that_was_left_running_is_reset_and_says_who_it_is() {
+    for kind in KINDS {
+        let (model, card) = start(kind, 64);
+        assert_eq!(card.mac(), MAC);
+        assert_eq!(card.mtu(), 8178);
+        assert!(card.link_up());
+        assert!(card.ring_frames() >= 64);
+        assert_ne!(model.word(ADDRESSES + 4) & ADDRESS_VALID, 0);
+        assert_eq!(model.word(ADDRESSES + 12) & ADDRESS_VALID, 0);
+        let raised = if kind.is_later() { RINGS_RAISE_0 } else { 0 };
+        assert_eq!(model.word(CAUSES_OF_RINGS), raised);
+        assert_eq!(model.messages(), 0, "{kind} is silent");
+    }
+}
+
+#[test]
+fn a_chip_without_long_frames_offers_and_takes_none() {
+    let short = Chip {
+        kind: Kind::E1000e,
+        jumbo: false,
+    };
+    let model = Model::new(short, 8, Quirks::default());
+    let mut card = model.start(true).expect("it starts");
+    assert_eq!(card.mtu(), 1500);
+    for frame in model.frames(8) {
+        card.post(frame);
+    }
+    card.kick();
+    assert!(model.receive(&wire(1, 1514)));
+    assert!(!model.receive(&wire(1, 1515)));
+}
+
+#[test]
+fn frames_are_received_in_order_with_their_length_up_to_a_buffer() {
+    for kind in KINDS {
+        let (model, mut card) = start(kind, 8);
+        for frame in model.frames(8) {
+            card.post(frame);
+        }
+        card.kick();
+        let lengths = [14, 60, 1514, 1515, BUFFER_BYTES - 1, BUFFER_BYTES];
+        for bytes in lengths {
+            assert!(model.receive(&wire(bytes, bytes)), "{kind} {bytes}");
+        }
+        for bytes in lengths {
+            let frame = card.poll_rx().expect("received");
+            assert!(frame.wire() == wire(bytes, bytes), "{kind} {bytes}");
+        }
+        assert!(card.poll_rx().is_none());
+        assert_eq!(card.thrown_away(), 0);
+    }
+}
+
+#[test]
+fn a_frame_longer_than_a_buffer_stays_in_its_slots_and_never_reaches_the_node() {
+    for kind in [Kind::E1000, Kind::E1000e] {
+        let (model, mut card) = start(kind, 8);
+        for frame in model.frames(8) {
+            card.post(frame);
+        }
+        card.kick();
+        // The model's memory ends with each slot, so a byte too many is a panic.
+        for bytes in [BUFFER_BYTES + 1, 9014, 16_380] {
+            assert!(model.receive(&wire(bytes, bytes)));
+        }
+        assert!(model.receive(&wire(1, 60)));
+        assert_eq!(card.poll_rx().expect("the short one").wire(), wire(1, 60));
+        assert!(card.poll_rx().is_none());
+        assert_eq!(card.thrown_away(), 3);
+        card.kick();
+        for _ in 0..7 {
+            assert!(model.receive(&wire(2, 60)), "no slot is lost");
+        }
+        assert!(!model.receive(&wire(2, 60)));
+    }
+    for kind in [Kind::Igb, Kind::Igc] {
+        let (model, mut card) = start(kind, 8);
+        for frame in model.frames(8) {
+            card.post(frame);
+        }
+        card.kick();
+        assert!(!model.receive(&wire(1, BUFFER_BYTES + 1)), "dropped before");
+        assert!(card.poll_rx().is_none());
+    }
+}
+
+#[test]
+fn a_long_frame_that_ends_while_the_node_looks_away_is_thrown_away_whole() {
+    let (model, mut card) = start(Kind::E1000, 4);
+    for frame in model.frames(4) {
+        card.post(frame);
+    }
+    card.kick();
+    assert!(model.receive(&wire(3, 9000)));
+    assert!(card.poll_rx().is_none());
+    card.kick();
+    assert!(model.receive(&wire(4, 9000)));
+    assert!(model.receive(&wire(5, 100)));
+    assert_eq!(card.poll_rx().expect("the short one").wire(), wire(5, 100));
+    assert_eq!(card.thrown_away(), 2);
+}
+
+#[test]
+fn damaged_frames_and_frames_without_a_header_are_counted_and_their_slots_used_again() {
+    for kind in KINDS {
+        let (model, mut card) = start(kind, 4);
+        for frame in model.frames(4) {
+            card.post(frame);
+        }
+        card.kick();
+        for errors in [0x01, 0x80] {
+            assert!(model.damage(&wire(1, 60), errors));
+        }
+        assert!(model.receive(&wire(1, 13)));
+        // A wrong checksum of what it took for TCP is no damage.
+        assert!(model.damage(&wire(2, 60), 0x20));
+        assert_eq!(card.poll_rx().expect("whole").wire(), wire(2, 60));
+        assert!(card.poll_rx().is_none());
+        assert_eq!(card.thrown_away(), 3, "{kind}");
+        card.kick();
+        for _ in 0..3 {
+            assert!(model.receive(&wire(1, 60)), "{kind} loses no slot");
+        }
+    }
+}
+
+#[test]
+fn frames_are_sent_from_where_they_lie_with_one_doorbell_a_batch() {
+    for kind in KINDS {
+        let (model, mut card) = start(kind, 8);
+        let lengths = [14, 60, 1514, 8192, 8740];
+        for (bytes, frame) in lengths.into_iter().zip(model.frames(5)) {
+            card.send(filled(frame, &wire(bytes, bytes)));
+        }
+        assert!(model.send(9).is_empty(), "nothing before the kick");
+        card.kick();
+        assert_eq!(card.doorbells(), 1);
+        assert!(card.poll_sent().is_none());
+        let sent = model.send(3);
+        assert_eq!(sent.len(), 3);
+        for (sent, bytes) in sent.iter().zip(lengths) {
+            assert!(*sent == wire(bytes, bytes), "{kind} {bytes}");
+        }
+        for _ in 0..3 {
+            assert!(card.poll_sent().is_some());
+        }
+        assert!(card.poll_sent().is_none(), "two are still on their way");
+        assert_eq!(model.send(9).len(), 2);
+        assert!(card.poll_sent().is_some() && card.poll_sent().is_some());
+        card.kick();
+        assert_eq!(card.doorbells(), 1, "no news, no doorbell");
+    }
+}
+
+#[test]
+fn all_frames_of_a_machine_go_round_both_rings_many_times_and_none_is_lost() {
+    for (kind, frames) in [
+        (Kind::E1000, 7),
+        (Kind::E1000e, 64),
+        (Kind::Igb, 255),
+        (Kind::Igc, 1024),
+    ] {
+        let (model, mut card) = start(kind, frames);
+        for frame in model.frames(frames) {
+            card.post(frame);
+        }
+        let (mut arrived, mut answered, mut sent) = (0usize, 0usize, 0usize);
+        for round in 0..40 {
+            card.kick();
+            for _ in 0..frames {
+                // A card that is kept waiting for empty frames has some left.
+                if model.receive(&wire(arrived, 60 + arrived % 100)) {
+                    arrived += 1;
+                }
+            }
+            while let Some(frame) = card.poll_rx() {
+                assert!(frame.wire() == wire(answered, 60 + answered % 100));
+                answered += 1;
+                card.send(frame);
+            }
+            card.kick();
+            for frame in model.send(1 + frames * (round % 3) / 2) {
+                assert!(frame == wire(sent, 60 + sent % 100), "in order");
+                sent += 1;
+            }
+            while let Some(frame) = card.poll_sent() {
+                card.post(frame);
+            }
+        }
+        assert_eq!(arrived, answered);
+        assert!(sent >= frames * 10, "{kind}: {sent} of {frames} frames");
+    }
+}
+
+#[test]
+fn a_card_is_never_left_without_an_empty_frame_while_the_node_has_some() {
+    let (model, mut card) = start(Kind::E1000e, 64);
+    let mut ours = model.frames(64);
+    card.post(ours.remove(0));
+    card.kick();
+    assert!(model.receive(&wire(1, 60)), "the only one is told at once");
+    for frame in ours {
+        card.post(frame);
+    }
+    card.kick();
+    let doorbells = card.doorbells();
+    for number in 0..1000 {
+        assert!(model.receive(&wire(number, 60)), "{number}");
+        let frame = card.poll_rx().expect("received");
+        card.post(frame);
+        card.kick();
+    }
+    let rung = card.doorbells() - doorbells;
+    assert!(rung <= 1000 / 8, "{rung} doorbells for a thousand frames");
+}
+
+#[test]
+fn a_sleeping_node_is_woken_once_and_an_awake_one_never() {
+    for kind in [Kind::E1000e, Kind::Igb, Kind::Igc] {
+        let (model, mut card) = start(kind, 8);
+        for frame in model.frames(8) {
+            card.post(frame);
+        }
+        card.kick();
+        assert!(model.receive(&wire(1, 60)));
+        assert_eq!(model.messages(), 0);
+        assert!(card.arm(), "it would sleep over a frame");
+        card.disarm();
+        assert!(card.poll_rx().is_some());
+        let before = model.messages();
+        assert!(!card.arm());
+        assert_eq!(model.messages(), before, "what was seen wakes nobody");
+        assert!(model.receive(&wire(2, 60)));
+        assert_eq!(model.messages(), before + 1);
+        assert!(model.receive(&wire(3, 60)));
+        assert_eq!(model.messages(), before + 1, "one for both");
+        card.disarm();
+        assert!(model.receive(&wire(4, 60)));
+        assert_eq!(model.messages(), before + 1);
+        // The link wakes too.
+        while card.poll_rx().is_some() {}
+        assert!(!card.arm());
+        model.set_link(false);
+        assert_eq!(model.messages(), before + 2);
+    }
+}
+
+#[test]
+fn a_card_without_messages_is_never_asked_for_one() {
+    let model = Model::new(chip(Kind::E1000), 8, Quirks::default());
+    let mut card = model.start(false).expect("it starts");
+    assert!(!card.has_interrupt());
+    for frame in model.frames(8) {
+        card.post(frame);
+    }
+    card.kick();
+    assert!(!card.arm());
+    assert!(model.receive(&wire(1, 60)));
+    assert_eq!(model.messages(), 0);
+    assert!(card.arm(), "but a frame that is there is seen");
+}
+
+#[test]
+fn a_link_that_goes_and_comes_is_noticed_once_each() {
+    for kind in KINDS {
+        let (model, mut card) = start(kind, 8);
+        assert!(!card.tick(Instant(0)));
+        model.set_link(false);
+        assert!(card.tick(Instant(1)));
+        assert!(!card.link_up());
+        assert!(!card.tick(Instant(2)));
+        model.set_link(true);
+        assert!(card.tick(Instant(3)));
+        assert!(card.link_up());
+    }
+}
+
+#[test]
+fn a_phy_that_sleeps_is_woken_and_a_dead_one_is_a_card_without_link() {
+    for kind in [Kind::E1000, Kind::Igb] {
+        let mut quirks = Quirks {
+            sleeps: true,
+            ..Quirks::default()
+        };
+        let model = Model::new(chip(kind), 8, quirks);
+        let mut card = model.start(true).expect("it starts");
+        assert!(card.tick(Instant(0)));
+        assert!(card.link_up());
+        quirks.has_dead_phy = true;
+        let model = Model::new(chip(kind), 8, quirks);
+        let card = model.start(true).expect("it starts");
+        assert!(!card.link_up());
+    }
+}
+
+#[test]
+fn a_card_that_is_pulled_out_gives_back_what_was_sent_and_is_left_alone() {
+    for kind in KINDS {
+        let (model, mut card) = start(kind, 8);
+        let mut frames = model.frames(8);
+        for _ in 0..2 {
+            card.send(filled(frames.remove(0), &wire(1, 60)));
+        }
+        card.kick();
+        card.send(filled(frames.remove(0), &wire(1, 60)));
+        for frame in frames {
+            card.post(frame);
+        }
+        card.kick();
+        model.vanish();
+        assert!(card.poll_sent().is_none());
+        assert!(card.tick(Instant(0)), "the link is gone");
+        assert!(!card.link_up());
+        card.send(filled(model.frames(1).remove(0), &wire(1, 60)));
+        let mut back = 0;
+        while let Some(frame) = card.poll_sent() {
+            card.post(frame);
+            back += 1;
+        }
+        assert_eq!(back, 4);
+        card.kick();
+        assert!(!card.arm());
+        assert!(!card.tick(Instant(1)));
+    }
+}
+
+#[test]
+fn a_card_that_can_not_be_used_is_refused_by_name_of_the_fault() {
+    let plain = Quirks::default();
+    for kind in KINDS {
+        let mut hung = plain;
+        hung.never_resets = true;
+        assert_eq!(refused(kind, hung), Error::NoReset { waited_ms: 200 });
+        let mut nameless = plain;
+        nameless.has_no_address = true;
+        assert_eq!(refused(kind, nameless), Error::NoAddress);
+        let mut group = plain;
+        group.has_group_address = true;
+        assert_eq!(refused(kind, group), Error::NoAddress);
+        let model = Model::new(chip(kind), 8, plain);
+        model.vanish();
+        assert_eq!(model.start(true).err(), Some(Error::NotAnswering));
+        let model = Model::new(chip(kind), 8, plain);
+        model.shorten_memory();
+        let error = model.start(true).err();
+        assert_eq!(error, Some(Error::NoMemory { bytes: 256 }));
+    }
+    let mut stuck = plain;
+    stuck.never_runs = true;
+    for kind in [Kind::Igb, Kind::Igc] {
+        assert_eq!(refused(kind, stuck), Error::NoRing { waited_ms: 20 });
+    }
+}
+
+#[test]
+fn an_address_that_only_the_firmware_knew_is_kept_over_the_reset() {
+    for kind in KINDS {
+        let quirks = Quirks {
+            forgets_its_address: true,
+            ..Quirks::default()
+        };
+        let model = Model::new(chip(kind), 8, quirks);
+        assert_eq!(model.start(true).expect("it starts").mac(), MAC);
+    }
+}
+
+#[test]
+fn rings_are_as_long_as_every_chip_takes() {
+    for frames in [1, 7, 8, 255, 1024] {
+        let (_, card) = start(Kind::E1000, frames);
+        assert!((frames..frames + 8).contains(&card.ring_frames()));
+    }
+    assert_eq!(crate::ring::places(1024), 1032);
+}
