@@ -694,6 +694,16 @@ fn end(child: &mut Child) {
     let _ = child.wait();
 }
 
+/// Whether the installed QEMU has a device `name`: older ones lack some.
+pub fn has_device(name: &str) -> Result<bool, Failure> {
+    let asked = Command::new("qemu-system-x86_64")
+        .args(["-device", "help"])
+        .output()
+        .or_fail("cannot start qemu-system-x86_64 (package qemu-system-x86)")?;
+    let list = String::from_utf8_lossy(&asked.stdout);
+    Ok(list.contains(&format!("name \"{name}\"")))
+}
+
 /// A new disk of `bytes` zero bytes at `path` that takes no room until written.
 pub fn scratch_disk(path: &Path, bytes: u64) -> Result<(), Failure> {
     File::create(path)

@@ -2,7 +2,7 @@
 
 use super::world::{self, HOST, NODE, SHELF, Wire, must};
 use crate::initiator::Linux;
-use crate::{Context, Disk, Failure, Nic, OrFail, Report};
+use crate::{Context, Disk, Failure, Nic, OrFail, Recipe, Report};
 
 const FILE_SYSTEM: &str = include_str!("../../guest/file-system.sh");
 const TOOLS: &str = include_str!("../../guest/aoetools.sh");
@@ -12,24 +12,36 @@ const SMALL_PATH: &str = include_str!("../../guest/small-path.sh");
 const MIB: u64 = 1 << 20;
 
 pub(super) fn mtu_1500(context: &mut Context) -> Result<Report, Failure> {
-    file_system(context, 1500, 1024)
+    on_virtio(context, 1500, 1024)
 }
 
 pub(super) fn mtu_9000(context: &mut Context) -> Result<Report, Failure> {
-    file_system(context, 9000, 8704)
+    on_virtio(context, 9000, 8704)
+}
+
+fn on_virtio(context: &Context, mtu: u16, payload: usize) -> Result<Report, Failure> {
+    file_system(context, mtu, payload, |recipe, disk, card| {
+        recipe.disk(disk).nic(card.mtu(mtu))
+    })
 }
 
 /// A file system with files in it survives a restart of the node, and every
-/// frame is as long as the MTU allows: `payload` bytes of sectors.
-fn file_system(context: &Context, mtu: u16, payload: usize) -> Result<Report, Failure> {
+/// frame is as long as the path allows: `payload` bytes of sectors. `with` builds
+/// the disk and the card into the node's machine.
+pub(super) fn file_system(
+    context: &Context,
+    mtu: u16,
+    payload: usize,
+    with: impl Fn(Recipe, Disk, Nic) -> Recipe,
+) -> Result<Report, Failure> {
     const DISK_BYTES: u64 = 256 * MIB;
     let switch = context.switch("net")?;
     let wire = Wire::watch(&switch);
     let disk = context.disk("disk", DISK_BYTES)?;
     let recipe = |name| {
-        world::node(context, name)
-            .disk(Disk::file(&disk).serial("fs0"))
-            .nic(Nic::on(&switch, NODE[0]).mtu(mtu))
+        let disk = Disk::file(&disk).serial("fs0");
+        let card = Nic::on(&switch, NODE[0]);
+        with(world::node(context, name), disk, card)
     };
     let mut node = recipe("node").start(context.folder())?;
     let first_frame = node.wait_for_first_aoe(context.seconds(10))?;

@@ -6,6 +6,7 @@
 
 pub mod boot;
 mod boots;
+mod cards;
 mod disks;
 mod durability;
 mod hostile;
@@ -126,6 +127,14 @@ static ALL: &[Scenario] = &[
         run: sata::sata,
     },
     Scenario {
+        name: "intel-cards",
+        sentence: "each of Intel's cards that QEMU plays serves frames of fifteen sectors, also to \
+                   one that waits for each, and after its link was gone",
+        limit: seconds(90),
+        linux: false,
+        run: cards::intel,
+    },
+    Scenario {
         name: "hostile-frames",
         sentence: "no frame, however made, stops the node, changes a sector it may not, or gets \
                    back a byte that was not written for it",
@@ -155,6 +164,20 @@ static ALL: &[Scenario] = &[
         limit: seconds(240),
         linux: true,
         run: linux::mtu_9000,
+    },
+    Scenario {
+        name: "linux-q35",
+        sentence: "the same on the devices that QEMU's q35 has by itself: AHCI and e1000e",
+        limit: seconds(240),
+        linux: true,
+        run: cards::linux_q35,
+    },
+    Scenario {
+        name: "linux-virtualbox",
+        sentence: "the same on the devices that VirtualBox has by itself: AHCI and e1000",
+        limit: seconds(240),
+        linux: true,
+        run: cards::linux_virtualbox,
     },
     Scenario {
         name: "linux-small-path",

@@ -1,0 +1,137 @@
+//! Cards that are not virtio: what QEMU plays of what people own.
+
+use super::disks::{LONG, SHORT, flow};
+use super::linux;
+use super::world::{self, CLIENT, NODE, Wire, blame, must};
+use crate::client::Client;
+use crate::machine::has_device;
+use crate::pattern::SECTOR_BYTES;
+use crate::{Board, Context, Disk, Failure, Nic, Report};
+
+const MIB: u64 = 1 << 20;
+const SECTORS: usize = (4 * MIB) as usize / SECTOR_BYTES;
+
+/// A card, and the disk that the machines have which come with it.
+struct Pair {
+    /// QEMU's name of the card, and the driver's on the console.
+    card: &'static str,
+    board: Board,
+    disk: &'static str,
+    /// Sector bytes in the longest frame of an MTU of 9000.
+    payload: usize,
+}
+
+/// Frames of Intel's cards are at most 8,192 bytes, which are fifteen sectors.
+const INTEL: [Pair; 3] = [
+    Pair {
+        card: "e1000",
+        board: Board::Pc,
+        disk: "virtio-blk-pci",
+        payload: 15 * SECTOR_BYTES,
+    },
+    Pair {
+        card: "e1000e",
+        board: Board::Q35,
+        disk: "ide-hd",
+        payload: 15 * SECTOR_BYTES,
+    },
+    Pair {
+        card: "igb",
+        board: Board::Q35,
+        disk: "nvme",
+        payload: 15 * SECTOR_BYTES,
+    },
+];
+
+/// Each of Intel's cards that this QEMU has serves, and lives through a link that
+/// comes and goes.
+pub(super) fn intel(context: &mut Context) -> Result<Report, Failure> {
+    let mut report = Report::new();
+    for pair in &INTEL {
+        serves(context, &mut report, pair)?;
+    }
+    Ok(report)
+}
+
+fn serves(context: &Context, report: &mut Report, pair: &Pair) -> Result<(), Failure> {
+    let card = pair.card;
+    if !has_device(card)? {
+        report.note(format!("{card}: skipped, this QEMU has no such card"));
+        return Ok(());
+    }
+    let switch = context.switch(card)?;
+    let wire = Wire::watch(&switch);
+    let disk = context.disk(card, 4 * MIB)?;
+    let mut client = Client::new(&switch, CLIENT);
+    let mut node = world::node(context, card)
+        .board(pair.board)
+        .disk(Disk::file(&disk).model(pair.disk).serial("kept"))
+        .nic(Nic::on(&switch, NODE[0]).model(card))
+        .start(context.folder())?;
+    let export = world::one_export(context, &node, &mut client)?;
+    must(export.mac == NODE[0], &node, || {
+        format!("it answers from {}", export.mac)
+    })?;
+    node.wait_for(&format!(" {card}"), context.seconds(5))?;
+
+    let long = flow(context, u8::MAX);
+    let written = client
+        .write_pattern(&export, 0, SECTORS, LONG, long)
+        .map_err(blame(&node))?;
+    client
+        .check_pattern(&export, 0, SECTORS, LONG, long)
+        .map_err(blame(&node))?;
+    must(
+        wire.largest() == (pair.payload, pair.payload),
+        &node,
+        || format!("its frames carry {:?} bytes", wire.largest()),
+    )?;
+    // One frame at a time: each comes to a node that sleeps.
+    let mut single = flow(context, 1);
+    single.outstanding = 1;
+    let slow = client
+        .write_pattern(&export, 0, 256, SHORT, single)
+        .map_err(blame(&node))?;
+
+    node.qmp().set_link(0, false)?;
+    node.wait_for("link is down", context.seconds(5))?;
+    node.qmp().set_link(0, true)?;
+    node.wait_for("link is up", context.seconds(5))?;
+    client
+        .check_pattern(&export, 0, 256, SHORT, long)
+        .map_err(blame(&node))?;
+    client
+        .check_pattern(&export, 256, SECTORS - 256, LONG, long)
+        .map_err(blame(&node))?;
+    report.note(format!(
+        "{card}: {SECTORS} sectors written in {} frames, {:.2} s, {} resends; one by one {:.0} µs each",
+        written.requests,
+        written.elapsed.as_secs_f64(),
+        written.resends,
+        slow.elapsed.as_secs_f64() * 1e6 / slow.requests as f64,
+    ));
+    Ok(())
+}
+
+pub(super) fn linux_q35(context: &mut Context) -> Result<Report, Failure> {
+    on_sata(context, Board::Q35, "e1000e")
+}
+
+pub(super) fn linux_virtualbox(context: &mut Context) -> Result<Report, Failure> {
+    on_sata(context, Board::Pc, "e1000")
+}
+
+/// Linux keeps a file system on a SATA drive that is reached through `card`.
+fn on_sata(context: &Context, board: Board, card: &'static str) -> Result<Report, Failure> {
+    linux::file_system(context, 9000, 15 * SECTOR_BYTES, |recipe, disk, nic| {
+        // The old PC has no AHCI controller of its own, VirtualBox gives it one.
+        let (recipe, bus) = match board {
+            Board::Q35 => (recipe, "bus=ide.0"),
+            _ => (recipe.controller("ahci,id=sata"), "bus=sata.0"),
+        };
+        recipe
+            .board(board)
+            .disk(disk.model("ide-hd").property(bus))
+            .nic(nic.model(card))
+    })
+}
