@@ -161,7 +161,7 @@ impl Linux {
             .unwrap_or_else(std::sync::PoisonError::into_inner);
 
         let kernel = Kernel::fetch(debs)?;
-        let tools = debs.unpacked("guest-tools", &libraries_and_tools(debs)?)?;
+        let tools = debs.unpacked("guest-tools", &with_libraries(debs, &TOOLS)?)?;
         let root = kernel.root(debs, "linux-root", &tools, &INITIATOR)?;
         let kernel = kernel.image;
         Ok(Self { kernel, root })
@@ -252,11 +252,11 @@ impl Guest {
     }
 }
 
-/// The tools and every library that one of them may load. fio is built with
-/// half a dozen cluster file systems whose packages bring whole languages
-/// along; a library is all we want of them.
-fn libraries_and_tools(debs: &Debs) -> Result<Vec<String>, Failure> {
-    let all = debs.with_dependencies(&TOOLS)?;
+/// The packages `tools` and every library that one of them may load. fio is
+/// built with half a dozen cluster file systems whose packages bring whole
+/// languages along; a library is all we want of them.
+pub(super) fn with_libraries(debs: &Debs, tools: &[&str]) -> Result<Vec<String>, Failure> {
+    let all = debs.with_dependencies(tools)?;
     Ok(all
         .into_iter()
         .filter(|name| {
@@ -264,7 +264,7 @@ fn libraries_and_tools(debs: &Debs) -> Result<Vec<String>, Failure> {
             let language = ["perl", "python", "debian-installer"]
                 .iter()
                 .any(|word| name.contains(word));
-            TOOLS.contains(&name.as_str()) || library && !language
+            tools.contains(&name.as_str()) || library && !language
         })
         .collect())
 }

@@ -9,6 +9,7 @@ mod cpio;
 pub mod dhcp;
 mod elf;
 pub mod linux;
+pub(crate) mod netserver;
 
 pub use linux::{Guest, Linux};
 pub(crate) use linux::{Kernel, Parts};

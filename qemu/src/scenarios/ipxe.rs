@@ -52,7 +52,8 @@ pub(super) fn sanboot(context: &mut Context) -> Result<Report, Failure> {
     let switch = context.switch("net")?;
     let wire = Wire::watch(&switch);
     let disk = context.disk("disk", DISK_BYTES as u64)?;
-    std::fs::write(&disk, boot_disk()).or_fail(format_args!("cannot fill {}", disk.display()))?;
+    std::fs::write(&disk, boot_disk(TEXT))
+        .or_fail(format_args!("cannot fill {}", disk.display()))?;
     let mut node = world::node(context, "node")
         .disk(Disk::file(&disk).serial("boot0"))
         .nic(Nic::on(&switch, NODE[0]).mtu(9000))
@@ -91,7 +92,8 @@ pub(super) fn sanboot(context: &mut Context) -> Result<Report, Failure> {
     Ok(report)
 }
 
-fn boot_disk() -> Vec<u8> {
+/// A disk whose boot sector reads on and prints `text`, which is a sector at most.
+pub(super) fn boot_disk(text: &str) -> Vec<u8> {
     let mut disk = vec![0; DISK_BYTES];
     disk[..CODE.len()].copy_from_slice(&CODE);
     // Disk address packet: 16 bytes, one sector, to 0000:8000, from TEXT_LBA.
@@ -99,7 +101,7 @@ fn boot_disk() -> Vec<u8> {
     disk[PACKET..PACKET + 10].copy_from_slice(&[16, 0, 1, 0, 0x00, 0x80, 0, 0, low, high]);
     put_text(&mut disk[OTHER_TEXT..], NO_TEXT);
     disk[510..512].copy_from_slice(&[0x55, 0xaa]);
-    put_text(&mut disk[usize::from(TEXT_LBA) * SECTOR_BYTES..], TEXT);
+    put_text(&mut disk[usize::from(TEXT_LBA) * SECTOR_BYTES..], text);
     disk
 }
 

@@ -11,8 +11,8 @@ const SKIPPED: [&str; 2] = [".git", "target"];
 /// Marks a folder that a build made.
 const BUILD_MARK: &str = "CACHEDIR.TAG";
 /// Endings of files that are text.
-const TEXT: [&str; 10] = [
-    "rs", "toml", "md", "ld", "sh", "S", "txt", "yml", "py", "lock",
+const TEXT: [&str; 12] = [
+    "rs", "toml", "md", "ld", "sh", "S", "txt", "yml", "py", "lock", "ipxe", "conf",
 ];
 /// A file longer than this (without its tests) is perhaps two files.
 const LINES_MAX: usize = 800;

@@ -12,6 +12,7 @@
 //! One file, one group of rows.
 
 mod direct;
+mod network;
 
 use super::world::{CLIENT, NODE, blame, must};
 use crate::client::{Client, Export, Flow};
@@ -33,6 +34,8 @@ pub struct Row {
     pub needs: &'static [Need],
     /// What is unpacked for its guest: a set's name and its packages.
     pub debs: &'static [(&'static str, &'static [&'static str])],
+    /// What else takes time and is done before its own begins.
+    pub prepare: fn(&Debs) -> Result<(), Failure>,
 }
 
 impl Row {
@@ -55,7 +58,20 @@ impl Row {
             sample: false,
             needs: &[],
             debs: &[],
+            prepare: |_| Ok(()),
         }
+    }
+
+    /// The row with another limit than 90 s.
+    const fn within(mut self, seconds: u64) -> Self {
+        self.scenario.limit = Duration::from_secs(seconds);
+        self
+    }
+
+    /// The row as a sample.
+    const fn sample(mut self) -> Self {
+        self.sample = true;
+        self
     }
 }
 
@@ -82,7 +98,7 @@ pub const ABSENT: &[Absent] = &[
 
 /// All rows, in the order in which they are run.
 pub fn rows() -> impl Iterator<Item = &'static Row> {
-    [direct::ROWS].into_iter().flatten()
+    [direct::ROWS, network::ROWS].into_iter().flatten()
 }
 
 /// Installs and unpacks what the rows of `wanted` scenarios need.
@@ -93,6 +109,7 @@ pub(super) fn prepare(wanted: &[&Scenario], debs: &Debs) -> Result<(), Failure> 
         for (set, packages) in row.debs {
             debs.unpacked(set, packages)?;
         }
+        (row.prepare)(debs)?;
     }
     Ok(())
 }
@@ -105,13 +122,17 @@ const SEED: u64 = 3;
 
 /// A node beside whose boot medium is a disk with known sectors, on `switch`.
 fn with_data(context: &Context, recipe: Recipe, switch: &Switch) -> Result<Recipe, Failure> {
+    let disk = data(context)?;
+    Ok(recipe.disk(disk).nic(Nic::on(switch, NODE[0]).mtu(9000)))
+}
+
+/// The disk with known sectors.
+fn data(context: &Context) -> Result<Disk, Failure> {
     let path = context.disk("data", (SECTORS * SECTOR_BYTES) as u64)?;
     let mut bytes = vec![0; SECTORS * SECTOR_BYTES];
     pattern::fill(&mut bytes, 0, SEED);
     fs::write(&path, bytes).or_fail(format_args!("cannot fill {}", path.display()))?;
-    Ok(recipe
-        .disk(Disk::file(&path).serial(SERIAL))
-        .nic(Nic::on(switch, NODE[0]).mtu(9000)))
+    Ok(Disk::file(&path).serial(SERIAL))
 }
 
 /// Starts `recipe` with a disk of known sectors, and waits until they have been
