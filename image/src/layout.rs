@@ -26,7 +26,7 @@ pub const ENTRIES: [(&str, u64); 3] = [
 
 /// Largest boot file. It fits below 640 KiB with room to spare, where a network
 /// boot program has to live.
-pub const BOOT_FILE_MAX: usize = 320 << 10;
+pub const BOOT_FILE_MAX: usize = 512 << 10;
 
 /// Bytes of the boot sector's code. Behind them are the disk's signature and
 /// the partition table, which belong to the disk.

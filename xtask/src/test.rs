@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// The boot file may grow to this, and no further.
-const BOOT_FILE_BYTES_MAX: u64 = 320 << 10;
+const BOOT_FILE_BYTES_MAX: u64 = 512 << 10;
 /// A step's time on two cores with nothing built yet.
 const STEP_LIMIT: Duration = Duration::from_secs(15 * 60);
 /// What to test.
