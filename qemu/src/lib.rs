@@ -17,6 +17,7 @@ pub mod client;
 mod console;
 mod failure;
 pub mod initiator;
+pub mod journal;
 pub mod machine;
 pub mod network;
 pub mod packages;
@@ -25,6 +26,7 @@ pub mod pcap;
 mod qmp;
 pub mod scenario;
 pub mod scenarios;
+pub mod volatile;
 
 pub use accel::Accel;
 pub use client::Client;

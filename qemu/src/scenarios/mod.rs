@@ -17,6 +17,7 @@ mod memory;
 mod nvme;
 mod outage;
 mod power;
+mod powercut;
 mod sata;
 mod scsi;
 mod world;
@@ -87,6 +88,14 @@ static ALL: &[Scenario] = &[
         limit: seconds(60),
         linux: false,
         run: durability::durable,
+    },
+    Scenario {
+        name: "power-cut",
+        sentence: "the power fails while hosts write: on virtio, AHCI and NVMe no cut loses what \
+                   was answered before it, and the node serves on",
+        limit: seconds(180),
+        linux: false,
+        run: powercut::power_cut,
     },
     Scenario {
         name: "power-button",
