@@ -9,6 +9,7 @@ mod bench;
 mod build;
 mod command;
 mod freestanding;
+mod fuzz;
 mod house;
 mod interrupt;
 mod progress;
@@ -41,8 +42,10 @@ enum Verb {
     Test(test::Options),
     /// What a request costs the node and vblade: counts, times, and a report
     Bench(bench::Options),
-    /// The node in a simulated world: --seeds N, SEED, --mutants, --fuzz SECONDS
+    /// The node in a simulated world: --seeds N, SEED, --mutants
     Sim(sim::Options),
+    /// Any bytes for frames, settings, rings, tables: coverage-guided, or --seeded
+    Fuzz(fuzz::Options),
     /// Everything but the machines: what to run before a push
     Check,
     /// The house rules: crate arrows, places of unsafe, rule citations, paths
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Verb::Test(options) => test::verb(&house, &options),
         Verb::Bench(options) => bench::verb(&house, &options),
         Verb::Sim(options) => sim::verb(&house, &options),
+        Verb::Fuzz(options) => fuzz::verb(&house, &options),
         Verb::Check => test::verb(&house, &test::Options::quick()),
         Verb::Tidy => tidy::verb(&house),
         Verb::Scenario(options) => scenario::verb(&house, &options),

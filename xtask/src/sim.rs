@@ -11,7 +11,7 @@ use qemu::{Failure, OrFail};
 /// What to simulate; the simulator explains its own words.
 #[derive(clap::Args)]
 pub struct Options {
-    /// A seed to replay, or --seeds N, --mutants, --fuzz SECONDS
+    /// A seed to replay, or --seeds N, --mutants
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<String>,
 }

@@ -459,6 +459,8 @@ impl Inner {
         chain.fill(&memory, 0, &serial);
         chain.fill(&memory, 20, &[0]);
         self.put_used(0, chain.head.into(), 21);
+        // A driver asks once; from then on a doorbell moves nothing by itself.
+        self.profile.serial = None;
     }
 }
 

@@ -15,7 +15,6 @@
 pub mod agenda;
 pub mod content;
 pub mod disk;
-pub mod fuzz;
 pub mod history;
 pub mod initiator;
 pub mod ledger;

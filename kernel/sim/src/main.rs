@@ -1,14 +1,13 @@
-//! `sim --seeds N`, `sim SEED`, `sim --mutants`, `sim --fuzz SECONDS`.
+//! `sim --seeds N`, `sim SEED`, `sim --mutants`.
 
-use sim::{Mutant, Options, fuzz};
+use sim::{Mutant, Options};
 use std::process::ExitCode;
 use std::time::Instant;
 
 const USAGE: &str = "\
 sim --seeds N [--from SEED]   run N seeds on two threads
 sim SEED [--mutant NAME]      replay one seed, twice, and tell what happens
-sim --mutants                 every planted fault must be caught
-sim --fuzz SECONDS            the fuzz harnesses with a seeded generator";
+sim --mutants                 every planted fault must be caught";
 
 /// From so many seeds on, an event of the node that never occurred is a failure.
 const COVERING: u64 = 1_000;
@@ -29,7 +28,6 @@ fn main() -> ExitCode {
         }
         (Some("--mutants"), ..) => hunt_all(),
         (Some("--mutant"), ..) => hunt(arguments.get(1).map_or("", String::as_str)),
-        (Some("--fuzz"), _, Some(seconds)) => fuzz_for(seconds),
         (Some(_), Some(seed), _) => {
             let name = arguments.get(2).filter(|_| arguments[1] == "--mutant");
             replay(seed, name.and_then(|name| mutant_of(name)))
@@ -162,17 +160,4 @@ fn hunt_all() -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
-}
-
-fn fuzz_for(seconds: u64) -> ExitCode {
-    for (name, harness) in fuzz::HARNESSES {
-        let start = Instant::now();
-        let mut executions = 0u64;
-        while start.elapsed().as_secs() < seconds {
-            executions += fuzz::generate(executions, 10_000, harness);
-        }
-        let rate = executions as f64 / start.elapsed().as_secs_f64();
-        println!("{name}: {executions} executions, {rate:.0} a second, no finding");
-    }
-    ExitCode::SUCCESS
 }

@@ -27,7 +27,7 @@ const PLACES: &[&str] = &[
 /// Rooms whose crates run without an operating system.
 const FREESTANDING: [&str; 2] = ["kernel/", "drivers/"];
 /// Rooms in `kernel/` that run on the host.
-const HOSTED: [&str; 1] = ["kernel/sim/"];
+const HOSTED: [&str; 2] = ["kernel/fuzz/", "kernel/sim/"];
 
 /// Every `unsafe` outside its places, and every crate that should forbid it or
 /// do without `std` and does not say so.

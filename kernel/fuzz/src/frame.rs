@@ -1,30 +1,13 @@
-//! Harnesses that take any bytes.
+//! Frames: a whole target with its state, and any bytes for it.
 //!
-//! One set for three users: the unit tests and `sim --fuzz` feed them from a
-//! seeded generator that knows what frames and settings look like, a
-//! coverage-guided fuzzer feeds them what it finds. A harness panics if a promise
-//! is broken, and else returns.
-//!
-//! The frame harness asks one thing that no look at a single answer can tell:
-//! **does the answer depend on a byte that did not arrive?** Every input is run
-//! twice with different poison behind the received bytes; verdicts, answers and
-//! state must be the same.
+//! One thing is asked that no look at a single answer can tell: **does the answer
+//! depend on a byte that did not arrive?** Every input is run twice with different
+//! poison behind the received bytes; verdicts, answers and state must be the same.
 
-use crate::random::Random;
-use crate::wire::{self, Address, Ata, Header};
 use aoe::{Cache, Medium, Outcome, Policy, Port, Target, Verdict};
 use io::{SECTOR_BYTES, WIRE_BYTES};
-use node::config::{Config, Source};
-
-/// A harness: any bytes in, a panic if a promise is broken.
-pub type Harness = fn(&[u8]);
-
-/// Every harness and its name.
-pub const HARNESSES: [(&str, Harness); 3] = [
-    ("frame", fuzz_frame),
-    ("tag", fuzz_tag),
-    ("config", fuzz_config),
-];
+use sim::random::Random;
+use sim::wire::{self, Address, Ata, Header};
 
 const ADDRESS: Address = Address { shelf: 5, slot: 7 };
 const OURS: wire::Mac = [2, 0, 0, 0, 0, 2];
@@ -195,7 +178,7 @@ fn outcome(choice: u8) -> Outcome {
 }
 
 /// Any frames to one target, which keeps its state from one to the next.
-pub fn fuzz_frame(data: &[u8]) {
+pub fn run(data: &[u8]) {
     let Some((&settings, data)) = data.split_first() else {
         return;
     };
@@ -220,7 +203,7 @@ pub fn fuzz_frame(data: &[u8]) {
 }
 
 /// A frame with and without a VLAN tag is the same request.
-pub fn fuzz_tag(data: &[u8]) {
+pub fn run_tag(data: &[u8]) {
     let Some((&settings, frame)) = data.split_first() else {
         return;
     };
@@ -229,6 +212,10 @@ pub fn fuzz_tag(data: &[u8]) {
         return;
     }
     let tag = [0x81, 0x00, 0x60, settings];
+    // The tag costs a long frame its last sector, and such a request is refused.
+    if frame.get(26).is_some_and(|&count| count >= 8) {
+        return;
+    }
     let plain = Bench::new(settings, POISONS[0]).feed(frame, Outcome::Done);
     let tagged = wire::tagged(frame, tag);
     let behind = Bench::new(settings, POISONS[0]).feed(&tagged, Outcome::Done);
@@ -239,10 +226,14 @@ pub fn fuzz_tag(data: &[u8]) {
                 assert_eq!(other[12..16], tag, "the tag comes back");
                 let other = wire::untagged(other);
                 let shared = one.len().min(other.len());
-                // What the link carries is smaller by the tag: a config answer
-                // may say a sector less, and nothing else may differ.
+                // What a frame carries is smaller by the tag: a config answer may
+                // say a sector less, IDENTIFY a sector of ranges less (word 105, and
+                // its check sum).
                 let is_config = one.get(19) == Some(&wire::CONFIG);
-                let differs = |at: &usize| one[*at] != other[*at] && !(is_config && *at == 28);
+                let is_identify = frame.get(27) == Some(&0xec);
+                let may_differ =
+                    |at: usize| (is_config && at == 28) || (is_identify && matches!(at, 246 | 547));
+                let differs = |at: &usize| one[*at] != other[*at] && !may_differ(*at);
                 assert_eq!((0..shared).find(differs), None, "{one:02x?} {other:02x?}");
             }
         }
@@ -250,57 +241,20 @@ pub fn fuzz_tag(data: &[u8]) {
     }
 }
 
-/// Any text as settings, from any channel.
-pub fn fuzz_config(data: &[u8]) {
-    use std::fmt::Write as _;
-    let Some((&source, text)) = data.split_first() else {
-        return;
-    };
-    let source = [
-        Source::CommandLine,
-        Source::File,
-        Source::Dhcp,
-        Source::Smbios,
-        Source::FwCfg,
-    ][usize::from(source) % 5];
-    let mut config = Box::new(Config::new());
-    config.parse(source, text);
-    let mut sentences = String::new();
-    for problem in config.problems() {
-        writeln!(sentences, "{problem}").expect("a string takes everything");
+/// Some frames to a target of some kind.
+pub fn generate(random: &mut Random, input: &mut Vec<u8>) {
+    input.push(random.next() as u8);
+    for _ in 0..random.between(1, 4) {
+        let frame = frame(random);
+        input.extend((frame.len() as u16).to_le_bytes());
+        input.extend(frame);
     }
-    for (_, bytes) in config.rams() {
-        assert!(bytes > 0 && bytes.is_multiple_of(4_096));
-    }
-    // What was understood once is understood again.
-    let problems = config.problems().len();
-    config.parse(source, text);
-    assert!(config.problems().len() >= problems);
 }
 
-/// Runs `harness` on `count` inputs of a seeded generator. Returns how many ran.
-pub fn generate(seed: u64, count: u64, harness: Harness) -> u64 {
-    let mut random = Random::new(seed ^ 0xf022);
-    let is_config = std::ptr::fn_addr_eq(harness, fuzz_config as Harness);
-    let is_tag = std::ptr::fn_addr_eq(harness, fuzz_tag as Harness);
-    let mut input = Vec::new();
-    for _ in 0..count {
-        input.clear();
-        input.push(random.next() as u8);
-        if is_config {
-            settings(&mut random, &mut input);
-        } else if is_tag {
-            input.extend(frame(&mut random));
-        } else {
-            for _ in 0..random.between(1, 4) {
-                let frame = frame(&mut random);
-                input.extend((frame.len() as u16).to_le_bytes());
-                input.extend(frame);
-            }
-        }
-        harness(&input);
-    }
-    count
+/// One frame, for [`run_tag`].
+pub fn generate_tag(random: &mut Random, input: &mut Vec<u8>) {
+    input.push(random.next() as u8);
+    input.extend(frame(random));
 }
 
 /// A frame that is nearly right.
@@ -382,66 +336,4 @@ fn frame(random: &mut Random) -> Vec<u8> {
         _ => {}
     }
     bytes
-}
-
-/// Settings that are nearly right.
-fn settings(random: &mut Random, input: &mut Vec<u8>) {
-    const WORDS: [&str; 24] = [
-        "ublade.",
-        "shelf=",
-        "export=",
-        "rw=",
-        "slot.",
-        "ram.",
-        "mask.",
-        "cache.",
-        "cache=",
-        "mtu=",
-        "buffers=",
-        "ip=",
-        "console=",
-        "=",
-        "all",
-        "none",
-        "auto",
-        "serial:",
-        "pci:",
-        ",offset=",
-        ",length=",
-        "64M",
-        "02:00:00:00:00:01",
-        "#",
-    ];
-    for _ in 0..random.between(1, 24) {
-        match random.below(6) {
-            0 => input.push(random.next() as u8),
-            1 => input.push(b'0' + random.below(10) as u8),
-            2 => input.push(*random.pick(b" \n,.")),
-            _ => input.extend(random.pick(&WORDS).as_bytes()),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_input_of_the_generator_breaks_a_harness() {
-        for (_, harness) in HARNESSES {
-            generate(1, 3_000, harness);
-        }
-    }
-
-    #[test]
-    fn no_noise_breaks_a_harness() {
-        let mut random = Random::new(3);
-        for (_, harness) in HARNESSES {
-            for _ in 0..500 {
-                let mut noise = vec![0; random.below(300) as usize];
-                random.fill(&mut noise);
-                harness(&noise);
-            }
-        }
-    }
 }
