@@ -12,7 +12,9 @@
 //! One file, one group of rows.
 
 mod direct;
+mod diskless;
 mod network;
+mod ovmf;
 
 use super::world::{CLIENT, NODE, blame, must};
 use crate::client::{Client, Export, Flow};
@@ -98,7 +100,9 @@ pub const ABSENT: &[Absent] = &[
 
 /// All rows, in the order in which they are run.
 pub fn rows() -> impl Iterator<Item = &'static Row> {
-    [direct::ROWS, network::ROWS].into_iter().flatten()
+    [direct::ROWS, network::ROWS, diskless::ROWS]
+        .into_iter()
+        .flatten()
 }
 
 /// Installs and unpacks what the rows of `wanted` scenarios need.
