@@ -28,7 +28,7 @@ pub(super) const ROWS: &[Row] = &[
             bios_grub,
         )
     }
-    .within(600)
+    .within(800)
     .sample(),
     Row {
         prepare: |debs| prepare(debs, Loader::Extlinux),
@@ -222,10 +222,10 @@ fn bios_grub(context: &mut Context) -> Result<Report, Failure> {
     )?;
     thread::sleep(DEAD_FOR);
     room.start_node(context, "node-again")?;
-    debian.machine.wait_for("dd-500", context.seconds(120))?;
+    debian.machine.wait_for("dd-500", context.seconds(200))?;
 
     // What a kernel update of the client does to its loader's configuration.
-    debian.run(context, "update-grub >/tmp/grub 2>&1", 90)?;
+    debian.run(context, "update-grub >/tmp/grub 2>&1", 240)?;
     debian.say("reboot")?;
     debian.log_in(context)?;
     debian.find_files(context, &sum)?;
@@ -362,11 +362,11 @@ impl Debian {
     /// Waits for the prompt and logs in as root.
     fn log_in(&self, context: &Context) -> Result<(), Failure> {
         self.machine
-            .wait_for(&format!("e{SHELF}-0 login:"), context.seconds(240))?;
+            .wait_for(&format!("e{SHELF}-0 login:"), context.seconds(300))?;
         self.say("root")?;
-        self.machine.wait_for("Password:", context.seconds(30))?;
+        self.machine.wait_for("Password:", context.seconds(60))?;
         self.say(PASSWORD)?;
-        self.machine.wait_for("root@", context.seconds(40))?;
+        self.machine.wait_for("root@", context.seconds(90))?;
         // Long lines would be broken, and echoes mistaken for answers.
         self.run(context, "stty -echo cols 200; PS1=", 20)?;
         let root = format!("/dev/etherd/e{SHELF}.0p2");

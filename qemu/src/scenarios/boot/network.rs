@@ -8,6 +8,8 @@
 
 use super::super::ipxe;
 use super::super::world::{self, CLIENT, NODE, SHELF, must};
+use super::diskless::IPXE;
+use super::ovmf::{self, Ovmf};
 use super::{Row, data, serves};
 use crate::client::Client;
 use crate::initiator::netserver;
@@ -57,6 +59,55 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         prepare: netserver::prepare,
         ..Row::new(
+            "net-rom",
+            "the boot file as a network boot program",
+            "PXE ROM",
+            rom,
+        )
+    }
+    .within(150),
+    Row {
+        debs: &[ovmf::DEBS],
+        prepare: netserver::prepare,
+        ..Row::new("net-uefi-pxe", "the boot file over TFTP", "OVMF", uefi_pxe)
+    }
+    .within(180),
+    Row {
+        debs: &[ovmf::DEBS],
+        prepare: netserver::prepare,
+        ..Row::new(
+            "net-uefi-http",
+            "the boot file over HTTP",
+            "OVMF",
+            uefi_http,
+        )
+    }
+    .within(180),
+    Row {
+        debs: &[ovmf::DEBS, IPXE],
+        prepare: netserver::prepare,
+        ..Row::new(
+            "net-uefi-ipxe-tftp",
+            "image/boot.ipxe over TFTP",
+            "OVMF, iPXE",
+            ipxe_efi_tftp,
+        )
+    }
+    .within(180),
+    Row {
+        debs: &[ovmf::DEBS, IPXE],
+        prepare: netserver::prepare,
+        ..Row::new(
+            "net-uefi-ipxe-http",
+            "image/boot.ipxe over HTTP",
+            "OVMF, iPXE",
+            ipxe_efi_http,
+        )
+    }
+    .within(180),
+    Row {
+        prepare: netserver::prepare,
+        ..Row::new(
             "net-room",
             "image/room.ipxe: two machines, two exports, and a stranger",
             "iPXE ROM",
@@ -85,12 +136,37 @@ const STRANGER: Mac = Mac([0x52, 0x54, 0, 0, 0, 3]);
 const A_MOMENT: Duration = Duration::from_secs(3);
 
 /// How a node comes over the network.
-#[derive(Default)]
 struct Route {
     /// What the server's configuration has in the place of what.
     lines: &'static [(&'static str, &'static str)],
     /// Files beside the boot file and the scripts.
     files: Vec<(&'static str, Vec<u8>)>,
+    /// What asks the server first.
+    firmware: Firmware,
+    /// Whether the node can be told its shelf on this route.
+    told: bool,
+}
+
+/// What starts from the network.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Firmware {
+    /// SeaBIOS, and the ROM of the card.
+    Rom,
+    /// OVMF over TFTP.
+    UefiPxe,
+    /// OVMF over HTTP.
+    UefiHttp,
+}
+
+impl Default for Route {
+    fn default() -> Self {
+        Self {
+            lines: &[],
+            files: Vec::new(),
+            firmware: Firmware::Rom,
+            told: true,
+        }
+    }
 }
 
 /// Exchanges that make iPXE fetch its script over HTTP.
@@ -98,6 +174,14 @@ const OVER_HTTP: (&str, &str) = (
     "\ndhcp-boot=tag:ipxe,boot.ipxe\n#dhcp-boot=tag:ipxe,http:",
     "\ndhcp-boot=tag:ipxe,http:",
 );
+/// Exchanges that make UEFI load iPXE first.
+const IPXE_FIRST: [(&str, &str); 2] = [
+    (
+        "\n#dhcp-boot=tag:!ipxe,tag:uefi,snponly",
+        "\ndhcp-boot=tag:!ipxe,tag:uefi,snponly",
+    ),
+    ("\ndhcp-boot=tag:!ipxe,tag:uefi,ublade.efi", ""),
+];
 /// The ROM is iPXE here; on a route of other ROMs it must not be known as such.
 const NOT_KNOWN: (&str, &str) = ("\ndhcp-match=set:ipxe,175", "");
 
@@ -110,6 +194,62 @@ fn ipxe_tftp(context: &mut Context) -> Result<Report, Failure> {
 fn ipxe_http(context: &mut Context) -> Result<Report, Failure> {
     let route = Route {
         lines: &[OVER_HTTP],
+        ..Route::default()
+    };
+    node(context, &route)
+}
+
+/// A card's ROM that loads the boot file itself and jumps into it.
+fn rom(context: &mut Context) -> Result<Report, Failure> {
+    let route = Route {
+        lines: &[NOT_KNOWN],
+        told: false,
+        ..Route::default()
+    };
+    node(context, &route)
+}
+
+/// UEFI that loads the boot file itself over TFTP.
+fn uefi_pxe(context: &mut Context) -> Result<Report, Failure> {
+    let route = Route {
+        firmware: Firmware::UefiPxe,
+        told: false,
+        ..Route::default()
+    };
+    node(context, &route)
+}
+
+/// The same over HTTP.
+fn uefi_http(context: &mut Context) -> Result<Report, Failure> {
+    let route = Route {
+        firmware: Firmware::UefiHttp,
+        told: false,
+        ..Route::default()
+    };
+    node(context, &route)
+}
+
+/// UEFI that loads iPXE, which fetches script and boot file over TFTP.
+fn ipxe_efi_tftp(context: &mut Context) -> Result<Report, Failure> {
+    ipxe_efi(context, &IPXE_FIRST)
+}
+
+/// The same, script and boot file over HTTP.
+fn ipxe_efi_http(context: &mut Context) -> Result<Report, Failure> {
+    ipxe_efi(context, &[IPXE_FIRST[0], IPXE_FIRST[1], OVER_HTTP])
+}
+
+fn ipxe_efi(
+    context: &mut Context,
+    lines: &'static [(&'static str, &'static str)],
+) -> Result<Report, Failure> {
+    let folder = context.debs().unpacked(IPXE.0, IPXE.1)?;
+    let path = folder.join("usr/lib/ipxe/snponly.efi");
+    let ipxe = fs::read(&path).or_fail(format_args!("cannot read {}", path.display()))?;
+    let route = Route {
+        lines,
+        files: vec![("snponly.efi", ipxe)],
+        firmware: Firmware::UefiPxe,
         ..Route::default()
     };
     node(context, &route)
@@ -135,6 +275,7 @@ fn pxelinux(context: &mut Context) -> Result<Report, Failure> {
             ),
             ("pxelinux.cfg/default", menu.into_bytes()),
         ],
+        ..Route::default()
     };
     node(context, &route)
 }
@@ -158,13 +299,22 @@ fn node(context: &Context, route: &Route) -> Result<Report, Failure> {
     let server = netserver::start(context, server, &configuration(route.lines)?, &files)?;
 
     let mut client = Client::new(&switch, CLIENT);
-    let mut node = context
-        .guest("node")
-        .memory("128M")
-        .disk(data(context)?)
-        .nic(Nic::on(&switch, NODE[0]).boot_rom())
-        .start(context.folder())?;
-    serves(context, &mut node, &mut client, Some(SHELF))
+    let mut recipe = context.guest("node").memory("256M").disk(data(context)?);
+    let mut card = Nic::on(&switch, NODE[0]).property("bootindex=1");
+    if route.firmware == Firmware::Rom {
+        card = card.boot_rom();
+    } else {
+        recipe = Ovmf::prepare(context)?.firmware_of(recipe);
+    }
+    if route.firmware == Firmware::UefiHttp {
+        // It would try TFTP first, for a minute each over IPv4 and IPv6.
+        for protocol in ["IPv4", "IPv6"] {
+            let never = format!("name=opt/org.tianocore/{protocol}PXESupport,string=no");
+            recipe = recipe.arguments(&["-fw_cfg", &never]);
+        }
+    }
+    let mut node = recipe.nic(card).start(context.folder())?;
+    serves(context, &mut node, &mut client, route.told.then_some(SHELF))
         .map_err(|failure| failure.with(server.console().tail()))
 }
 
