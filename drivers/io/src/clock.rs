@@ -8,6 +8,7 @@ pub struct Instant(pub u64);
 
 impl Instant {
     /// Microseconds from `earlier` to here, 0 if `earlier` is later.
+    #[inline]
     pub const fn since_us(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
@@ -16,6 +17,7 @@ impl Instant {
 impl Add<u64> for Instant {
     type Output = Self;
     /// The instant `us` microseconds later.
+    #[inline]
     fn add(self, us: u64) -> Self {
         Self(self.0.saturating_add(us))
     }
@@ -24,6 +26,7 @@ impl Add<u64> for Instant {
 impl Sub for Instant {
     type Output = u64;
     /// Microseconds between two instants, 0 if `earlier` is later.
+    #[inline]
     fn sub(self, earlier: Self) -> u64 {
         self.since_us(earlier)
     }

@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! slot, 9,216 bytes = 18 sectors, 512-aligned
-//! 0          464        476                        512                          9216
-//! | scratch  | network  | Ethernet 14 · AoE 10 ·   | data: up to 17 sectors,    |
-//! |          | header 12| ATA 12                   | sector-aligned             |
+//! 0         448     464        476                        512                 9216
+//! | scratch | notes | network  | Ethernet 14 · AoE 10 ·   | data: up to 17    |
+//! |         |       | header 12| ATA 12                   | aligned sectors   |
 //! ```
 //! The wire headers end where the first sector begins, and share one 64-byte
-//! cache line with the header that a network device wants in front.
+//! cache line with the header that a network device wants in front and with what
+//! we note about the frame. So a `Frame` is one pointer: it moves through rings
+//! and lists in a register, and its notes come with the line that is read anyway.
 //!
 //! A `Frame` is the only handle to its slot and is moved, never copied. A device
 //! that may still touch the slot holds the `Frame`, so holding it is the right
@@ -16,15 +18,16 @@
 
 use crate::Instant;
 use core::fmt;
+use core::mem::offset_of;
 use core::ptr::NonNull;
 
 /// Bytes of a slot: 18 sectors.
 pub const SLOT_BYTES: usize = 9216;
 /// Bytes at the start of a slot for the driver that holds the frame: request
 /// headers, status bytes, descriptor tables.
-pub const SCRATCH_BYTES: usize = 464;
+pub const SCRATCH_BYTES: usize = 448;
 /// Where the network header starts in the slot.
-pub const NET_HEADER: usize = SCRATCH_BYTES;
+pub const NET_HEADER: usize = 464;
 /// Bytes of the network header (virtio 1.2, 5.1.6: 12 bytes).
 pub const NET_HEADER_BYTES: usize = 12;
 /// Where the wire bytes start in the slot.
@@ -48,16 +51,29 @@ const _: () = assert!(
     SLOT_BYTES.is_multiple_of(512),
     "slots stay sector-aligned side by side"
 );
-const _: () = assert!(WIRE / 64 * 64 <= NET_HEADER, "headers share one cache line");
+const _: () = assert!(
+    SCRATCH_BYTES.is_multiple_of(64) && DATA - SCRATCH_BYTES == 64,
+    "notes and headers are one cache line"
+);
+
+/// What a slot holds. No device is given a piece that touches the notes.
+#[repr(C, align(512))]
+struct Slot {
+    scratch: [u8; SCRATCH_BYTES],
+    posted_at: Instant,
+    len: u16,
+    home: u8,
+    _unused: [u8; 5],
+    net_header: [u8; NET_HEADER_BYTES],
+    wire: [u8; WIRE_BYTES],
+}
+const _: () = assert!(size_of::<Slot>() == SLOT_BYTES);
+const _: () = assert!(offset_of!(Slot, net_header) == NET_HEADER);
+const _: () = assert!(offset_of!(Slot, wire) == WIRE);
 
 /// The only handle to one slot. See the module's header.
 #[must_use = "a frame that is dropped is lost"]
-pub struct Frame {
-    slot: NonNull<[u8; SLOT_BYTES]>,
-    len: u16,
-    home: u8,
-    posted_at: Instant,
-}
+pub struct Frame(NonNull<Slot>);
 
 // SAFETY: a `Frame` is the only handle to its slot (not `Clone`, made only by
 // `carve`), so moving it to another core moves all access to the slot.
@@ -73,107 +89,111 @@ pub fn carve(memory: &'static mut [u8]) -> impl Iterator<Item = Frame> {
         .as_chunks_mut::<SLOT_BYTES>()
         .0
         .iter_mut()
-        .map(|slot| Frame {
-            slot: NonNull::from(slot),
-            len: 0,
-            home: 0,
-            posted_at: Instant(0),
-        })
+        .map(|slot| Frame(NonNull::from(slot).cast()))
 }
 
 impl Frame {
     /// The wire bytes: what was received, or what is to be sent.
+    #[inline]
     pub fn wire(&self) -> &[u8] {
-        &self.slot()[WIRE..WIRE + self.len()]
+        &self.slot().wire[..self.len()]
     }
 
     /// All the room for wire bytes, whatever the length is now.
+    #[inline]
     pub fn buffer_mut(&mut self) -> &mut [u8] {
-        &mut self.slot_mut()[WIRE..]
+        &mut self.slot_mut().wire
     }
 
     /// Bytes that are set as the wire length.
+    #[inline]
     pub fn len(&self) -> usize {
-        self.len.into()
+        self.slot().len.into()
     }
 
     /// Whether there are no wire bytes.
+    #[inline]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.slot().len == 0
     }
 
     /// Sets the wire length, at most [`WIRE_BYTES`].
     ///
     /// # Panics
     /// If `len` is larger: whoever computed it computed wrongly.
+    #[inline]
     pub fn set_len(&mut self, len: usize) {
         assert!(
             len <= WIRE_BYTES,
             "a slot holds {WIRE_BYTES} wire bytes, not {len}"
         );
-        self.len = len as u16;
+        self.slot_mut().len = len as u16;
     }
 
     /// The driver's own bytes at the start of the slot.
+    #[inline]
     pub fn scratch_mut(&mut self) -> &mut [u8; SCRATCH_BYTES] {
-        self.slot_mut()
-            .first_chunk_mut()
-            .expect("a slot is longer than its scratch")
+        &mut self.slot_mut().scratch
     }
 
     /// The driver's own bytes, to read.
+    #[inline]
     pub fn scratch(&self) -> &[u8; SCRATCH_BYTES] {
-        self.slot()
-            .first_chunk()
-            .expect("a slot is longer than its scratch")
+        &self.slot().scratch
     }
 
     /// The network header in front of the wire bytes.
+    #[inline]
     pub fn net_header_mut(&mut self) -> &mut [u8; NET_HEADER_BYTES] {
-        self.slot_mut()[NET_HEADER..]
-            .first_chunk_mut()
-            .expect("the header fits")
+        &mut self.slot_mut().net_header
     }
 
     /// Where a device finds the slot's first byte. Memory is mapped one to one,
     /// so a pointer is a bus address; an IOMMU is left as the firmware left it. The
     /// provenance is exposed, because the device writes by this number.
+    #[inline]
     pub fn bus_address(&self) -> u64 {
-        self.slot.as_ptr().expose_provenance() as u64
+        self.0.as_ptr().expose_provenance() as u64
     }
 
     /// The port that this frame receives for.
+    #[inline]
     pub fn home(&self) -> u8 {
-        self.home
+        self.slot().home
     }
 
     /// Gives the frame to a port, for ever.
     pub fn set_home(&mut self, port: u8) {
-        self.home = port;
+        self.slot_mut().home = port;
     }
 
     /// When the frame's present duty began. Lent to a NIC, it says that what the
     /// frame holds can not have arrived earlier; once the request is taken over,
     /// the node notes that moment here instead, and counts its latency from it.
+    #[inline]
     pub fn posted_at(&self) -> Instant {
-        self.posted_at
+        self.slot().posted_at
     }
 
     /// Notes when a new duty begins.
+    #[inline]
     pub fn set_posted_at(&mut self, now: Instant) {
-        self.posted_at = now;
+        self.slot_mut().posted_at = now;
     }
 
-    fn slot(&self) -> &[u8; SLOT_BYTES] {
-        // SAFETY: `slot` points into memory that `carve` took for ever. This
-        // `Frame` is its only handle and is borrowed, so nobody writes until
-        // the borrow ends; a device that writes holds the `Frame`.
-        unsafe { self.slot.as_ref() }
+    #[inline]
+    fn slot(&self) -> &Slot {
+        // SAFETY: the pointer is to memory that `carve` took for ever, as long and
+        // as aligned as a `Slot`, which any bytes are one of. This `Frame` is its
+        // only handle and is borrowed, so nobody writes until the borrow ends; a
+        // device that writes holds the `Frame`.
+        unsafe { self.0.as_ref() }
     }
 
-    fn slot_mut(&mut self) -> &mut [u8; SLOT_BYTES] {
+    #[inline]
+    fn slot_mut(&mut self) -> &mut Slot {
         // SAFETY: as in `slot`, and the `Frame` is borrowed exclusively.
-        unsafe { self.slot.as_mut() }
+        unsafe { self.0.as_mut() }
     }
 }
 
@@ -183,8 +203,8 @@ impl fmt::Debug for Frame {
             f,
             "Frame({:#x}, {} bytes, port {})",
             self.bus_address(),
-            self.len,
-            self.home
+            self.len(),
+            self.home()
         )
     }
 }

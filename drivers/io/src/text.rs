@@ -26,6 +26,7 @@ impl<const N: usize> Text<N> {
 
     /// The text that `args` formats to.
     #[cold]
+    #[inline(never)]
     pub fn format(args: fmt::Arguments<'_>) -> Self {
         let mut text = Self::EMPTY;
         // `write_str` below cuts and never fails.
@@ -36,6 +37,7 @@ impl<const N: usize> Text<N> {
     /// The printable ASCII of a device's string field: other bytes become
     /// spaces, and spaces and zeros at both ends are left out.
     #[cold]
+    #[inline(never)]
     pub fn from_device(bytes: &[u8]) -> Self {
         let is_filler = |byte: &u8| matches!(byte, 0 | b' ');
         let from = bytes
@@ -69,6 +71,7 @@ impl<const N: usize> Text<N> {
     }
 
     #[cold]
+    #[inline(never)]
     fn push_str(&mut self, value: &str) {
         let room = N - self.len;
         let mut cut = value.len().min(room);
@@ -87,6 +90,7 @@ impl<const N: usize> Default for Text<N> {
 }
 
 impl<const N: usize> fmt::Write for Text<N> {
+    #[inline(never)]
     fn write_str(&mut self, value: &str) -> fmt::Result {
         self.push_str(value);
         Ok(())

@@ -68,6 +68,17 @@ const RANGE_BYTES: usize = 16;
 const STATUS: usize = 128;
 const ID: usize = STATUS + 1;
 const ID_BYTES: usize = 20;
+/// What every chain begins and ends with.
+const HEAD: Piece = Piece {
+    at: HEADER,
+    bytes: HEADER_BYTES,
+    device_writes: false,
+};
+const TAIL: Piece = Piece {
+    at: STATUS,
+    bytes: 1,
+    device_writes: true,
+};
 const _: () = assert!(RANGE + RANGE_BYTES <= STATUS && ID + ID_BYTES <= SCRATCH_BYTES);
 
 /// How long the disk may take to say who it is.
@@ -202,7 +213,7 @@ impl<T: Transport> Blk<T> {
             bytes: ID_BYTES,
             device_writes: true,
         };
-        self.push(None, frame, GET_ID, 0, Some(id));
+        self.push(None, frame, GET_ID, 0, &[HEAD, id, TAIL]);
         self.kick();
         let deadline = resources.now() + ID_WAIT_MS * 1000;
         loop {
@@ -222,9 +233,18 @@ impl<T: Transport> Blk<T> {
         }
     }
 
+    #[inline]
     fn fits(&self) -> bool {
         let descriptors = if self.indirect { 1 } else { TABLE_ENTRIES };
         usize::from(self.ring.room()) >= descriptors
+    }
+
+    /// Puts a request behind those that wait. The backlog holds something only
+    /// while the ring is full, and both together hold every frame.
+    #[cold]
+    fn wait(&mut self, request: Request, frame: Frame) {
+        self.backlog.push_back((request, frame));
+        self.lend_waiting();
     }
 
     /// Lends the requests that wait, as far as there is room in the ring.
@@ -237,41 +257,49 @@ impl<T: Transport> Blk<T> {
     }
 
     /// Lends a request to the disk. There is room in the ring.
-    fn lend(&mut self, request: Request, mut frame: Frame) {
+    #[inline]
+    fn lend(&mut self, request: Request, frame: Frame) {
         let data = |device_writes| Piece {
             at: WIRE + usize::from(request.data),
             bytes: (request.sectors as usize).saturating_mul(SECTOR_BYTES),
             device_writes,
         };
-        let (kind, sector, data) = match request.op {
-            Op::Read => (READ, request.lba, Some(data(true))),
-            Op::Write => (WRITE, request.lba, Some(data(false))),
-            Op::Flush => (DO_FLUSH, 0, None),
-            Op::Discard => {
-                // virtio 1.2, 5.2.6: sector, count, flags; the header's own
-                // sector is not used.
-                let range = &mut frame.scratch_mut()[RANGE..RANGE + RANGE_BYTES];
-                range[..8].copy_from_slice(&request.lba.to_le_bytes());
-                range[8..12].copy_from_slice(&request.sectors.to_le_bytes());
-                range[12..].fill(0);
-                let range = Piece {
-                    at: RANGE,
-                    bytes: RANGE_BYTES,
-                    device_writes: false,
-                };
-                (DO_DISCARD, 0, Some(range))
-            }
+        let (kind, data) = match request.op {
+            Op::Read => (READ, data(true)),
+            Op::Write => (WRITE, data(false)),
+            Op::Flush | Op::Discard => return self.lend_rare(request, frame),
         };
-        self.push(Some(request), frame, kind, sector, data);
+        self.push(Some(request), frame, kind, request.lba, &[HEAD, data, TAIL]);
     }
 
+    /// As [`Self::lend`], what moves no sectors.
+    #[cold]
+    fn lend_rare(&mut self, request: Request, mut frame: Frame) {
+        if request.op == Op::Flush {
+            return self.push(Some(request), frame, DO_FLUSH, 0, &[HEAD, TAIL]);
+        }
+        // virtio 1.2, 5.2.6: sector, count, flags; the header's own sector is not
+        // used.
+        let range = &mut frame.scratch_mut()[RANGE..RANGE + RANGE_BYTES];
+        range[..8].copy_from_slice(&request.lba.to_le_bytes());
+        range[8..12].copy_from_slice(&request.sectors.to_le_bytes());
+        range[12..].fill(0);
+        let range = Piece {
+            at: RANGE,
+            bytes: RANGE_BYTES,
+            device_writes: false,
+        };
+        self.push(Some(request), frame, DO_DISCARD, 0, &[HEAD, range, TAIL]);
+    }
+
+    #[inline]
     fn push(
         &mut self,
         request: Option<Request>,
         mut frame: Frame,
         kind: u32,
         sector: u64,
-        data: Option<Piece>,
+        pieces: &[Piece],
     ) {
         let scratch = frame.scratch_mut();
         scratch[STATUS] = UNANSWERED;
@@ -279,18 +307,6 @@ impl<T: Transport> Blk<T> {
         header[..4].copy_from_slice(&kind.to_le_bytes());
         header[4..8].fill(0);
         header[8..].copy_from_slice(&sector.to_le_bytes());
-        let header = Piece {
-            at: HEADER,
-            bytes: HEADER_BYTES,
-            device_writes: false,
-        };
-        let status = Piece {
-            at: STATUS,
-            bytes: 1,
-            device_writes: true,
-        };
-        let pieces = [header, data.unwrap_or(status), status];
-        let pieces = &pieces[..2 + usize::from(data.is_some())];
         let mark = Mark {
             request,
             since: self.now,
@@ -303,6 +319,7 @@ impl<T: Transport> Blk<T> {
     }
 
     /// What the disk's answer means.
+    #[inline]
     fn outcome(&self, request: &Request, returned: &Returned<Mark>) -> Outcome {
         let status = returned.frame.scratch()[STATUS];
         match (status, request.op) {
@@ -361,6 +378,7 @@ impl<T: Transport> Disk for Blk<T> {
         &self.identity
     }
 
+    #[inline]
     fn submit(&mut self, request: Request, frame: Frame) {
         let outcome = match request.op {
             _ if !self.service.is_running() => Some(Outcome::Fault),
@@ -372,16 +390,14 @@ impl<T: Transport> Disk for Blk<T> {
         if let Some(outcome) = outcome {
             return self.end(request, outcome, frame);
         }
-        // First those that wait: so the backlog holds something only while the
-        // ring is full, and both together hold every frame.
-        self.lend_waiting();
         if self.backlog.is_empty() && self.fits() {
             self.lend(request, frame);
         } else {
-            self.backlog.push_back((request, frame));
+            self.wait(request, frame);
         }
     }
 
+    #[inline]
     fn poll_done(&mut self) -> Option<Done> {
         if let Some(done) = self.ended.pop_front() {
             return Some(done);
@@ -416,6 +432,7 @@ impl<T: Transport> Disk for Blk<T> {
             .map(|(_, frame)| look(frame))
     }
 
+    #[inline]
     fn kick(&mut self) {
         if !self.service.is_running() {
             return;
@@ -483,6 +500,7 @@ impl<T: Transport> Disk for Blk<T> {
 
 /// Size and habits as the disk tells them now. `None` if it tells no size, or
 /// changes it faster than we read.
+#[cold]
 fn read_geometry(transport: &impl Transport, features: u64) -> Option<Geometry> {
     let has = |feature| features & feature != 0;
     for _ in 0..CONFIG_READS_MAX {

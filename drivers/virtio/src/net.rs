@@ -74,6 +74,7 @@ enum Header {
 }
 
 impl Header {
+    #[inline]
     const fn bytes(self) -> usize {
         match self {
             Self::Modern => NET_HEADER_BYTES,
@@ -81,6 +82,7 @@ impl Header {
         }
     }
 
+    #[inline]
     const fn descriptors(self) -> u16 {
         match self {
             Self::Modern | Self::Short => 1,
@@ -89,6 +91,7 @@ impl Header {
     }
 
     /// Lends a frame with `bytes` wire bytes to the card.
+    #[inline(always)]
     fn push(self, ring: &mut Ring<()>, frame: Frame, bytes: usize, device_writes: bool) {
         let at = WIRE - self.bytes();
         let piece = |at, bytes| Piece {
@@ -98,7 +101,7 @@ impl Header {
         };
         match self {
             Self::Modern | Self::Short => {
-                ring.push(frame, (), &[piece(at, self.bytes() + bytes)]);
+                ring.push_one(frame, (), piece(at, self.bytes() + bytes));
             }
             Self::ShortAlone => {
                 let pieces = [piece(at, self.bytes()), piece(WIRE, bytes)];
@@ -202,10 +205,12 @@ impl<T: Transport> Net<T> {
         }
     }
 
+    #[inline(never)]
     fn lend_empty(&mut self, frame: Frame) {
         self.header.push(&mut self.rx, frame, WIRE_BYTES, true);
     }
 
+    #[inline(never)]
     fn lend_full(&mut self, mut frame: Frame) {
         // No checksum to fill in, nothing to cut up (virtio 1.2, 5.1.6.2.1).
         *frame.net_header_mut() = [0; NET_HEADER_BYTES];
@@ -213,6 +218,7 @@ impl<T: Transport> Net<T> {
         self.header.push(&mut self.tx, frame, bytes, false);
     }
 
+    #[inline]
     fn fits(&self, ring: &Ring<()>) -> bool {
         self.service.is_running() && ring.room() >= self.header.descriptors()
     }
@@ -235,6 +241,7 @@ impl<T: Transport> Nic for Net<T> {
         usize::from(self.rx.size().min(self.tx.size()) / self.header.descriptors())
     }
 
+    #[inline]
     fn post(&mut self, frame: Frame) {
         // Empty frames are all alike, so they need not wait in a line.
         if self.fits(&self.rx) {
@@ -244,6 +251,7 @@ impl<T: Transport> Nic for Net<T> {
         }
     }
 
+    #[inline]
     fn poll_rx(&mut self) -> Option<Frame> {
         // What is posted again below is published with the next kick, so this
         // ends when the card's returns end, after at most one ring.
@@ -262,6 +270,7 @@ impl<T: Transport> Nic for Net<T> {
         None
     }
 
+    #[inline]
     fn send(&mut self, frame: Frame) {
         if self.tx_backlog.is_empty() && self.fits(&self.tx) {
             self.lend_full(frame);
@@ -270,6 +279,7 @@ impl<T: Transport> Nic for Net<T> {
         }
     }
 
+    #[inline]
     fn poll_sent(&mut self) -> Option<Frame> {
         match self.service {
             Service::Running | Service::Resetting => self.tx.pop().map(|returned| returned.frame),
@@ -277,6 +287,7 @@ impl<T: Transport> Nic for Net<T> {
         }
     }
 
+    #[inline]
     fn kick(&mut self) {
         while self.fits(&self.rx)
             && let Some(frame) = self.rx_backlog.pop_front()

@@ -21,7 +21,7 @@ use alloc::boxed::Box;
 use core::slice;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, fence};
-use io::{Frame, SCRATCH_BYTES, SLOT_BYTES};
+use io::{Frame, NET_HEADER, SCRATCH_BYTES, SLOT_BYTES};
 
 /// Most entries we use: as many as there can be frames.
 pub(crate) const SIZE_MAX: u16 = io::FRAMES_MAX as u16;
@@ -214,16 +214,19 @@ impl<M> Ring<M> {
     }
 
     /// How many entries it has.
+    #[inline]
     pub fn size(&self) -> u16 {
         self.place.size
     }
 
     /// How many descriptors are free.
+    #[inline]
     pub fn room(&self) -> u16 {
         self.free
     }
 
     /// How many frames the device has, or will have with the next publication.
+    #[inline]
     pub fn lent(&self) -> u16 {
         self.lent
     }
@@ -247,6 +250,7 @@ impl<M> Ring<M> {
     /// # Panics
     /// If there are fewer free descriptors than pieces, or a piece does not lie
     /// in the slot: the caller has looked.
+    #[inline]
     pub fn push(&mut self, frame: Frame, mark: M, pieces: &[Piece]) {
         let count = pieces.len() as u16;
         assert!(
@@ -267,12 +271,27 @@ impl<M> Ring<M> {
         self.lend(head, count, frame, mark);
     }
 
+    /// As [`Ring::push`] of one piece: what a card's every frame is, twice.
+    ///
+    /// # Panics
+    /// As there.
+    #[inline(always)]
+    pub fn push_one(&mut self, frame: Frame, mark: M, piece: Piece) {
+        assert!(self.free > 0, "1 descriptor of 0 free");
+        let head = self.free_head;
+        self.free_head = self.next[usize::from(head)];
+        let words = encode(&frame, &piece, 0, 0);
+        self.write_descriptor(head, words);
+        self.lend(head, 1, frame, mark);
+    }
+
     /// As [`Ring::push`], but with the chain in a table in the frame's own
     /// scratch, at byte `table`: it takes one descriptor of the ring.
     ///
     /// # Panics
     /// If no descriptor is free, or a piece does not lie in the slot, or the
     /// table not in the scratch.
+    #[inline(always)]
     pub fn push_indirect(&mut self, mut frame: Frame, mark: M, pieces: &[Piece], table: usize) {
         assert!(
             self.free > 0 && !pieces.is_empty(),
@@ -306,6 +325,7 @@ impl<M> Ring<M> {
         self.lend(head, 1, frame, mark);
     }
 
+    #[inline(always)]
     fn lend(&mut self, head: u16, descriptors: u16, frame: Frame, mark: M) {
         self.free -= descriptors;
         self.lent += 1;
@@ -321,6 +341,7 @@ impl<M> Ring<M> {
         self.pushed = self.pushed.wrapping_add(1);
     }
 
+    #[inline(always)]
     fn write_descriptor(&mut self, descriptor: u16, words: [u64; 2]) {
         let at = usize::from(descriptor) * 2;
         self.descriptors[at].store(words[0], Relaxed);
@@ -328,6 +349,7 @@ impl<M> Ring<M> {
     }
 
     /// Shows the device everything that was pushed. True if it must be told.
+    #[inline]
     #[must_use = "a device that is not told sleeps on"]
     pub fn publish(&mut self) -> bool {
         let before = self.published;
@@ -351,6 +373,7 @@ impl<M> Ring<M> {
     }
 
     /// The next frame that the device returned.
+    #[inline(always)]
     pub fn pop(&mut self) -> Option<Returned<M>> {
         if self.taken == self.known {
             self.look()?;
@@ -377,6 +400,7 @@ impl<M> Ring<M> {
     }
 
     /// Reads the used index. `None` if nothing new is there.
+    #[inline]
     fn look(&mut self) -> Option<()> {
         if self.broken.is_some() {
             return None;
@@ -396,6 +420,7 @@ impl<M> Ring<M> {
         Some(())
     }
 
+    #[cold]
     fn fail(&mut self, how: Broken) {
         self.broken = Some(how);
         self.taken = self.known;
@@ -403,6 +428,7 @@ impl<M> Ring<M> {
 
     /// Puts a chain's descriptors back at the front of the free list: the next
     /// frame uses those that are still in the cache.
+    #[inline(always)]
     fn release(&mut self, head: u16, descriptors: u16) {
         let last = (1..descriptors).fold(head, |at, _| self.next[usize::from(at)]);
         self.next[usize::from(last)] = self.free_head;
@@ -460,20 +486,29 @@ impl<M> Ring<M> {
 /// Whether an index that went from `before` to `after` passed `event`, so that
 /// the other side wants to be told (virtio 1.2, 2.7.10). All three wrap, so what
 /// is compared is how far each lies behind `after`.
+#[inline]
 fn passes(event: u16, before: u16, after: u16) -> bool {
     after.wrapping_sub(event).wrapping_sub(1) < after.wrapping_sub(before)
 }
 
 /// The two words of a descriptor for `piece` of `frame`.
+#[inline(always)]
 fn encode(frame: &Frame, piece: &Piece, flags: u16, next: u16) -> [u64; 2] {
     let &Piece {
         at,
         bytes,
         device_writes,
     } = piece;
+    let room = if at < SCRATCH_BYTES {
+        SCRATCH_BYTES.checked_sub(at)
+    } else if at >= NET_HEADER {
+        SLOT_BYTES.checked_sub(at)
+    } else {
+        None
+    };
     assert!(
-        0 < bytes && bytes <= SLOT_BYTES && at <= SLOT_BYTES - bytes,
-        "{bytes} bytes at {at} do not lie in a slot"
+        0 < bytes && room.is_some_and(|room| bytes <= room),
+        "{bytes} bytes at {at} do not lie in a slot, clear of its notes"
     );
     let flags = flags | if device_writes { WRITE } else { 0 };
     [
@@ -549,9 +584,10 @@ mod tests {
         }
     }
 
+    /// All behind the notes.
     const WHOLE: [Piece; 1] = [Piece {
-        at: 0,
-        bytes: SLOT_BYTES,
+        at: NET_HEADER,
+        bytes: SLOT_BYTES - NET_HEADER,
         device_writes: true,
     }];
 
@@ -590,9 +626,7 @@ mod tests {
             while let Some(frame) = frames.pop() {
                 let number = frames.len();
                 if indirect {
-                    bench
-                        .ring
-                        .push_indirect(frame, number, &WHOLE_BUT_SCRATCH, 0);
+                    bench.ring.push_indirect(frame, number, &WHOLE, 0);
                 } else {
                     bench.ring.push(frame, number, &WHOLE);
                 }
@@ -617,12 +651,6 @@ mod tests {
         assert_eq!(bench.ring.room(), 256);
         assert_eq!(bench.device.interrupts(0), if event_idx { 2 } else { 0 });
     }
-
-    const WHOLE_BUT_SCRATCH: [Piece; 1] = [Piece {
-        at: SCRATCH_BYTES,
-        bytes: SLOT_BYTES - SCRATCH_BYTES,
-        device_writes: true,
-    }];
 
     #[test]
     fn batch_across_index_65535_still_rings() {
@@ -939,6 +967,19 @@ mod tests {
         let frame = bench.machine.carve(1).remove(0);
         let piece = Piece {
             at: SLOT_BYTES - 7,
+            bytes: 8,
+            device_writes: true,
+        };
+        bench.ring.push(frame, 0, &[piece]);
+    }
+
+    #[test]
+    #[should_panic(expected = "clear of its notes")]
+    fn a_piece_that_reaches_into_the_notes_is_a_broken_invariant() {
+        let mut bench = bench(16, true, false);
+        let frame = bench.machine.carve(1).remove(0);
+        let piece = Piece {
+            at: SCRATCH_BYTES - 7,
             bytes: 8,
             device_writes: true,
         };

@@ -286,29 +286,23 @@ impl<N: Nic, D: Disk> Node<N, D> {
                     self.settle(now, frame, mark, Outcome::Done);
                 }
             }
-            IoOp::Write => {
-                let range = (io.lba, io.sectors.into());
-                self.pass_fence(now, frame, export, Work::Write, range);
-            }
-            // A discard is a barrier: its ranges are many and lie anywhere.
-            IoOp::Discard => self.pass_fence(now, frame, export, Work::Discard, (0, u64::MAX)),
+            IoOp::Write => self.pass_fence(now, frame, export, Work::Write, &io),
+            IoOp::Discard => self.pass_fence(now, frame, export, Work::Discard, &io),
         }
     }
 
     /// Brings what changes the disk into its order: it goes on, waits for an older
     /// one, or is a copy of one that is still unanswered.
-    fn pass_fence(
-        &mut self,
-        now: Instant,
-        frame: Frame,
-        export: u8,
-        work: Work,
-        range: (u64, u64),
-    ) {
+    fn pass_fence(&mut self, now: Instant, frame: Frame, export: u8, work: Work, io: &Io) {
+        // A discard is a barrier: its ranges are many and lie anywhere.
+        let (first, sectors) = match work {
+            Work::Write => (io.lba, io.sectors.into()),
+            _ => (0, u64::MAX),
+        };
         let write = Write {
             slot: self.exports[usize::from(export)].target.address().slot,
-            first: range.0,
-            sectors: range.1,
+            first,
+            sectors,
         };
         let (whereabouts, waiting, stations) = (&self.whereabouts, &self.waiting, &self.stations);
         let disk = usize::from(self.exports[usize::from(export)].volume.disk);
@@ -322,7 +316,11 @@ impl<N: Nic, D: Disk> Node<N, D> {
         };
         match self.fence.arrive(now.0, write, same_bytes) {
             Passage::Go(ticket) => {
-                self.start_change(now, frame, Mark::fenced(export, work, ticket));
+                let mark = Mark::fenced(export, work, ticket);
+                match work {
+                    Work::Write => self.write(now, frame, mark, io),
+                    _ => self.discard(now, frame, mark, None),
+                }
             }
             Passage::Wait(ticket) => {
                 self.events.note(now, Event::HeldBack.into(), export.into());
@@ -345,6 +343,10 @@ impl<N: Nic, D: Disk> Node<N, D> {
             return self.discard(now, frame, mark, None);
         }
         let io = aoe::io_of(frame.wire(), frame.len()).expect("admitted, so it parses");
+        self.write(now, frame, mark, &io);
+    }
+
+    fn write(&mut self, now: Instant, frame: Frame, mark: Mark, io: &Io) {
         self.submit(now, frame, mark, Op::Write, io.lba, io.sectors, io.data);
     }
 
@@ -737,6 +739,8 @@ impl<N: Nic, D: Disk> Node<N, D> {
     }
 
     /// Looks at links, MTUs and sizes.
+    #[cold]
+    #[inline(never)]
     fn tick(&mut self, now: Instant) {
         for index in 0..self.ports.len() {
             if self.ports[index].nic.tick(now) {
@@ -750,6 +754,8 @@ impl<N: Nic, D: Disk> Node<N, D> {
         }
     }
 
+    #[cold]
+    #[inline(never)]
     fn port_changed(&mut self, now: Instant, index: usize) {
         let exports = self.exports.len();
         let port = &mut self.ports[index];
@@ -784,6 +790,8 @@ impl<N: Nic, D: Disk> Node<N, D> {
         }
     }
 
+    #[cold]
+    #[inline(never)]
     fn disk_changed(&mut self, now: Instant, index: usize) {
         self.stations[index].refresh();
         self.events
