@@ -21,6 +21,8 @@ const SLEEP_MAX_US: u64 = 1_000_000;
 /// that nobody notices in a first request, at a thousand looks a second.
 const NAP_MIN_US: u64 = 50;
 const NAP_MAX_US: u64 = 1_000;
+/// How early the timer may be, by its clock and by ours: one part in a hundred.
+const EARLY_MAX_US: u64 = SLEEP_MAX_US / 100;
 
 /// What is needed to sleep.
 pub struct Idle {
@@ -31,6 +33,8 @@ pub struct Idle {
     since: Option<Instant>,
     /// The next sleep, where one card or more can not wake us.
     nap_us: Option<u64>,
+    /// When the timer fires, if it is set.
+    fires: Option<Instant>,
 }
 
 impl Idle {
@@ -43,6 +47,7 @@ impl Idle {
             patience,
             since: None,
             nap_us: (!woken_by_cards).then_some(NAP_MIN_US),
+            fires: None,
         }
     }
 
@@ -67,10 +72,14 @@ impl Idle {
         if us == 0 || node.arm() {
             return;
         }
-        self.timer.set(arch::tsc(), self.clock.ticks(us));
+        self.wake_within(now, us);
         arch::sleep();
-        self.timer.clear();
         let woken = self.clock.now();
+        // Its ticks and ours differ a little, and a timer that was taken for set
+        // would let us sleep on: one that is nearly due counts as spent.
+        self.fires = self
+            .fires
+            .filter(|fires| fires.since_us(woken) > EARLY_MAX_US);
         node.disarm(woken);
         match &mut self.nap_us {
             // The end of a nap says nothing about when work comes.
@@ -78,5 +87,17 @@ impl Idle {
             None => self.patience.slept(woken.since_us(now)),
         }
         self.since = None;
+    }
+
+    /// Sees to it that the timer fires in `us` at the latest. Setting it and taking
+    /// it back are register accesses, each an exit in a guest, and most sleeps are
+    /// ended by a device: so it stays set, and one that fires too early costs a
+    /// turn of the loop once in a while.
+    fn wake_within(&mut self, now: Instant, us: u64) {
+        let latest = now + us;
+        if self.fires.is_none_or(|fires| fires > latest) {
+            self.timer.set(arch::tsc(), self.clock.ticks(us));
+            self.fires = Some(latest);
+        }
     }
 }

@@ -116,13 +116,18 @@ pub fn measure(
     Ok(all)
 }
 
-/// `target` with a counter in it. The node does not spin: what it does while it
-/// waits is no part of a request.
+/// `target` with a counter in it. Where instructions are counted the node does not
+/// spin: what it does while it waits is no part of a request. Spinning touches no
+/// register, so these are counted as the node comes.
 pub(super) fn counted(place: &Place, target: Target, watch: Watch) -> Result<Serving, Failure> {
     let file = format!("{}-{}.counts", target.file_name(), watch.name());
     let file = place.folder.join(file);
     let counter = Counter::new(&place.plugin, file, watch);
-    Serving::start(place, target, "ublade.poll=0", Some(counter))
+    let settings = match watch {
+        Watch::Instructions => "ublade.poll=0",
+        Watch::Registers => "",
+    };
+    Serving::start(place, target, settings, Some(counter))
 }
 
 /// What a load costs at its cheapest, each figure on its own.

@@ -180,13 +180,4 @@ impl Timer {
             }
         }
     }
-
-    /// Takes it back.
-    pub fn clear(self) {
-        match self {
-            // SAFETY: as in `set`; 0 disarms.
-            Self::Deadline => unsafe { write_msr(DEADLINE, 0) },
-            Self::Count { .. } => write(Register::InitialCount, 0),
-        }
-    }
 }
