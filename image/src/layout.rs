@@ -24,8 +24,8 @@ pub const ENTRIES: [(&str, u64); 3] = [
     ("linux64_entry", LINUX_64_ENTRY),
 ];
 
-/// Largest boot file. It fits below 640 KiB with room to spare, where a network
-/// boot program has to live.
+/// Largest boot file, management plane and all. It fits below 640 KiB with room to
+/// spare, where a network boot program has to live.
 pub const BOOT_FILE_MAX: usize = 512 << 10;
 
 /// Bytes of the boot sector's code. Behind them are the disk's signature and

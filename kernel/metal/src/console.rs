@@ -85,9 +85,10 @@ impl Uart {
 struct Console {
     uart: Option<Uart>,
     kept: [u8; KEPT_BYTES],
-    /// Bytes ever written, and bytes of them that were sent.
+    /// Bytes ever written; bytes of them that were sent, and that the node heard.
     written: usize,
     sent: usize,
+    heard: usize,
 }
 
 static CONSOLE: InterruptTicketMutex<Console> = InterruptTicketMutex::new(Console {
@@ -95,8 +96,11 @@ static CONSOLE: InterruptTicketMutex<Console> = InterruptTicketMutex::new(Consol
     kept: [0; KEPT_BYTES],
     written: 0,
     sent: 0,
+    heard: 0,
 });
 
+/// Whether there is something that [`hear`] has not given out.
+static IS_NEWS: AtomicBool = AtomicBool::new(false);
 /// Whether lines wait for [`pump`] instead of being sent at once.
 static BACKGROUND: AtomicBool = AtomicBool::new(false);
 /// The port in use, for those who can not wait for the lock; 0 for none.
@@ -185,6 +189,26 @@ pub fn pump() -> bool {
     console.sent < console.written
 }
 
+/// The next bytes that were said since the last call, as many as `bytes` holds: for
+/// the node, which shows them and sends them on. Costs one load if there are none.
+pub fn hear(bytes: &mut [u8]) -> usize {
+    if !IS_NEWS.load(Ordering::Relaxed) {
+        return 0;
+    }
+    let mut console = CONSOLE.lock();
+    // What was overwritten before it was heard is lost.
+    let from = console
+        .heard
+        .max(console.written.saturating_sub(KEPT_BYTES));
+    let len = bytes.len().min(console.written - from);
+    for (at, byte) in bytes[..len].iter_mut().enumerate() {
+        *byte = console.kept[(from + at) % KEPT_BYTES];
+    }
+    console.heard = from + len;
+    IS_NEWS.store(console.heard < console.written, Ordering::Relaxed);
+    len
+}
+
 struct Log;
 
 impl log::Log for Log {
@@ -203,6 +227,7 @@ impl log::Log for Log {
         };
         // `Console` takes everything.
         let _ = writeln!(console, "{mark}{}", record.args());
+        IS_NEWS.store(true, Ordering::Relaxed);
         if !BACKGROUND.load(Ordering::Relaxed) {
             console.flush();
         }

@@ -135,6 +135,14 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
     for disk in survey.late {
         node.expect_late(disk);
     }
+    let told = node::Boot {
+        route: door.name(),
+        memory_bytes: total,
+        boot_us: clock.now().0,
+    };
+    // As random as a machine without a source can be: what a stranger on the
+    // segment cannot know is how long the firmware took.
+    node.open_management(&config, &told, began ^ arch::tsc().rotate_left(32));
     for warning in node.warnings() {
         warn!("{warning}");
     }
@@ -147,11 +155,6 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
         clock.source,
         machine.memory.free_low() >> 10,
     );
-    let told = node::Boot {
-        route: door.name(),
-        memory_bytes: total,
-        boot_us: clock.now().0,
-    };
     heap::seal();
 
     // The first turns send the announcements; people can wait for theirs.
@@ -169,8 +172,13 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
 
     let patience = Patience::new(config.poll.value);
     let mut idle = Idle::new(clock, timer, patience, woken_by_cards);
+    let mut said = [0; 256];
     loop {
         let now = clock.now();
+        let len = console::hear(&mut said);
+        if len > 0 {
+            node.hear(&said[..len]);
+        }
         if node.step(now) {
             idle.busy();
         } else {

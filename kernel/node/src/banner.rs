@@ -155,7 +155,7 @@ impl<N: Nic, D: Disk> fmt::Display for Line<'_, N, D> {
 }
 
 /// Bytes in the largest unit that leaves no rest, or one decimal.
-struct Bytes(u64);
+pub(crate) struct Bytes(pub u64);
 
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -12,75 +12,77 @@ use alloc::boxed::Box;
 use alloc::vec;
 use io::Instant;
 
-/// What the node itself counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A frame was received.
-    Received,
-    /// A frame was sent.
-    Sent,
-    /// A flush was begun.
-    Flush,
-    /// An announcement was sent.
-    Announced,
-    /// A disk ended an operation badly.
-    DiskError,
-    /// A write waits for an older one of the same sectors.
-    HeldBack,
-    /// A copy of an unanswered write was joined to it.
-    CopyMerged,
-    /// A write waited too long for others and was dropped unrun.
-    Expired,
-    /// A write may have lain in a ring too long and was dropped unrun.
-    TooOld,
-    /// A request was dropped because its disk holds its share of frames.
-    OverShare,
-    /// A query was dropped because too many wait.
-    QueriesFull,
-    /// An initiator changed config string, mask list or reservation.
-    Changed,
-    /// A port got a link.
-    LinkUp,
-    /// A port lost its link.
-    LinkDown,
-    /// A port's MTU changed.
-    MtuChanged,
-    /// A disk's size or habits changed.
-    DiskChanged,
-    /// A frame arrived while the node was stopping.
-    TurnedAway,
-    /// What hosts have set is durable on the boot disk.
-    StateKept,
-    /// The boot disk failed: what hosts set is volatile from then on.
-    StateLost,
+/// Declares the events with their names.
+macro_rules! events {
+    ($( $(#[$doc:meta])* $variant:ident => $name:literal, )*) => {
+        /// What the node itself counts.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Event {
+            $( $(#[$doc])* $variant, )*
+        }
+
+        impl Event {
+            /// All of them, in the order of their counters.
+            pub const ALL: [Self; EVENTS] = [ $( Self::$variant, )* ];
+
+            /// Its name as a counter.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $( Self::$variant => $name, )*
+                }
+            }
+        }
+
+        /// How many there are.
+        const EVENTS: usize = [ $( Event::$variant, )* ].len();
+    };
 }
 
-/// How many there are.
-const EVENTS: usize = Event::StateLost as usize + 1;
-
-impl Event {
-    /// Every one, in the order of the list.
-    pub const ALL: [Self; EVENTS] = [
-        Self::Received,
-        Self::Sent,
-        Self::Flush,
-        Self::Announced,
-        Self::DiskError,
-        Self::HeldBack,
-        Self::CopyMerged,
-        Self::Expired,
-        Self::TooOld,
-        Self::OverShare,
-        Self::QueriesFull,
-        Self::Changed,
-        Self::LinkUp,
-        Self::LinkDown,
-        Self::MtuChanged,
-        Self::DiskChanged,
-        Self::TurnedAway,
-        Self::StateKept,
-        Self::StateLost,
-    ];
+events! {
+    /// A frame was received.
+    Received => "received",
+    /// A frame was sent.
+    Sent => "sent",
+    /// A flush was begun.
+    Flush => "flush",
+    /// An announcement was sent.
+    Announced => "announced",
+    /// A disk ended an operation badly.
+    DiskError => "disk_error",
+    /// A write waits for an older one of the same sectors.
+    HeldBack => "held_back",
+    /// A copy of an unanswered write was joined to it.
+    CopyMerged => "copy_merged",
+    /// A write waited too long for others and was dropped unrun.
+    Expired => "expired",
+    /// A write may have lain in a ring too long and was dropped unrun.
+    TooOld => "too_old",
+    /// A request was dropped because its disk holds its share of frames.
+    OverShare => "over_share",
+    /// A query was dropped because too many wait.
+    QueriesFull => "queries_full",
+    /// An initiator changed config string, mask list or reservation.
+    Changed => "changed",
+    /// A port got a link.
+    LinkUp => "link_up",
+    /// A port lost its link.
+    LinkDown => "link_down",
+    /// A port's MTU changed.
+    MtuChanged => "mtu_changed",
+    /// A disk's size or habits changed.
+    DiskChanged => "disk_changed",
+    /// A frame arrived while the node was stopping.
+    TurnedAway => "turned_away",
+    /// A frame was copied for the management plane.
+    ManagementReceived => "management_received",
+    /// A frame for the management plane found no room.
+    ManagementDropped => "management_dropped",
+    /// The management plane sent a frame.
+    ManagementSent => "management_sent",
+    /// What hosts have set is durable on the boot disk.
+    StateKept => "state_kept",
+    /// The boot disk failed: what hosts set is volatile from then on.
+    StateLost => "state_lost",
 }
 
 /// Counters of all three lists.

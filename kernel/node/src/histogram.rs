@@ -11,12 +11,14 @@ pub const BUCKETS: usize = 24;
 #[derive(Clone, Debug)]
 pub struct Histogram {
     counts: [u32; BUCKETS],
+    sum_us: u64,
 }
 
 impl Default for Histogram {
     fn default() -> Self {
         Self {
             counts: [0; BUCKETS],
+            sum_us: 0,
         }
     }
 }
@@ -27,6 +29,38 @@ impl Histogram {
         let bucket = (u64::BITS - us.leading_zeros()) as usize;
         let count = &mut self.counts[bucket.min(BUCKETS - 1)];
         *count = count.saturating_add(1);
+        self.sum_us = self.sum_us.saturating_add(us);
+    }
+
+    /// All durations together.
+    pub fn sum_us(&self) -> u64 {
+        self.sum_us
+    }
+
+    /// How many durations there are.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().map(|count| u64::from(*count)).sum()
+    }
+
+    /// Takes over what another one has counted.
+    pub fn add(&mut self, other: &Self) {
+        for (count, more) in self.counts.iter_mut().zip(&other.counts) {
+            *count = count.saturating_add(*more);
+        }
+        self.sum_us = self.sum_us.saturating_add(other.sum_us);
+    }
+
+    /// A time that `permille` of a thousand did not exceed, as the upper border of
+    /// its bucket; `None` if nothing was counted.
+    pub fn percentile_us(&self, permille: u64) -> Option<u64> {
+        let count = self.count();
+        let wanted = (count * permille).div_ceil(1000).max(1);
+        let mut seen = 0;
+        let bucket = self.counts.iter().position(|&here| {
+            seen += u64::from(here);
+            seen >= wanted
+        })?;
+        Some(1 << bucket)
     }
 
     /// The counts. Bucket 0 is 0 us, bucket n is below 2^n us and at least half
@@ -39,6 +73,23 @@ impl Histogram {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_percentile_is_the_border_that_so_many_did_not_pass() {
+        let mut histogram = Histogram::default();
+        assert_eq!(histogram.percentile_us(500), None);
+        for _ in 0..990 {
+            histogram.note(3);
+        }
+        for _ in 0..10 {
+            histogram.note(1000);
+        }
+        assert_eq!(histogram.percentile_us(500), Some(4));
+        assert_eq!(histogram.percentile_us(990), Some(4));
+        assert_eq!(histogram.percentile_us(991), Some(1024));
+        assert_eq!(histogram.percentile_us(1000), Some(1024));
+        assert_eq!((histogram.count(), histogram.sum_us()), (1000, 12_970));
+    }
 
     #[test]
     fn both_sides_of_every_border_have_their_bucket() {

@@ -36,6 +36,7 @@ mod keeper;
 pub mod limits;
 mod mark;
 pub mod media;
+mod mgmt;
 mod node;
 pub mod plan;
 mod port;
@@ -43,6 +44,7 @@ mod shelf;
 pub mod state;
 mod station;
 mod step;
+pub mod tally;
 #[cfg(test)]
 mod tests;
 pub mod volume;

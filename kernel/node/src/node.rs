@@ -8,11 +8,13 @@ use crate::histogram::Histogram;
 use crate::keeper::{Keeper, Key};
 use crate::limits;
 use crate::mark::Mark;
+use crate::mgmt::Mgmt;
 use crate::plan::{self, Access, Candidate, Origin, Planned};
 use crate::port::Port;
 use crate::shelf::Shelf;
 use crate::state::{self, Loaded};
 use crate::station::Station;
+use crate::tally::{Clients, History, Traffic, Work};
 use crate::volume::Volume;
 use crate::waiting::{Place, Queue, Waiting};
 use alloc::boxed::Box;
@@ -49,6 +51,8 @@ pub struct Export {
     pub volume: Volume,
     /// How long its requests took, from being taken over to being answered.
     pub latency: Histogram,
+    /// What it was asked to do.
+    pub work: Work,
     /// What the plan gave it; the disk may have changed since.
     pub(crate) planned: Planned,
     /// Its serial number in IDENTIFY.
@@ -85,6 +89,11 @@ pub struct Node<N, D> {
     /// What hosts have set, on its way to the boot disk.
     pub(crate) keeper: Keeper,
     pub(crate) events: Events,
+    pub(crate) clients: Clients,
+    pub(crate) history: History,
+    /// When it was put together, and how long it has slept since.
+    pub(crate) began: Instant,
+    pub(crate) slept_us: u64,
     /// Whether writes must be judged by age: there is more than one port.
     pub(crate) aged: bool,
     /// Whether this turn is the first after a sleep.
@@ -96,7 +105,9 @@ pub struct Node<N, D> {
     pub(crate) last_tick: Instant,
     pub(crate) next_tick: Instant,
     pub(crate) hostname: Text<64>,
-    warnings: Vec<String>,
+    /// The management plane, if it was opened.
+    pub(crate) management: Option<Box<Mgmt>>,
+    pub(crate) warnings: Vec<String>,
     notes: Vec<String>,
 }
 
@@ -217,12 +228,17 @@ impl<N: Nic, D: Disk> Node<N, D> {
             waiting: Waiting::new(FRAMES_MAX),
             keeper,
             events: Events::new(),
+            clients: Clients::new(),
+            history: History::new(now),
+            began: now,
+            slept_us: 0,
             woken: false,
             closing: None,
             now,
             last_tick: now,
             next_tick: now + limits::TICK_US,
             hostname: config.hostname.value,
+            management: None,
             warnings: plan.warnings,
             notes: plan.notes,
         };
@@ -277,6 +293,9 @@ impl<N: Nic, D: Disk> Node<N, D> {
         if let Some(at) = self.keeper.deadline(self.now + limits::SOON_US) {
             deadline = deadline.min(at);
         }
+        if let Some(management) = &self.management {
+            deadline = deadline.min(management.due());
+        }
         for port in &self.ports {
             if port.is_short() {
                 deadline = deadline.min(self.now + limits::SOON_US);
@@ -308,6 +327,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
     /// Ends a sleep that [`arm`](Self::arm) allowed; it ended at `now`.
     pub fn disarm(&mut self, now: Instant) {
         self.take_wish_back();
+        self.slept_us += now - self.now;
         // Every ring was empty when we fell asleep, and the first frame woke us.
         // If the processor itself was stopped meanwhile, the next turn takes in
         // everything before an answer leaves (see `admit`).
@@ -425,6 +445,7 @@ fn open_ports<N: Nic>(
             queries_len: 0,
             seen_empty: now,
             announcer: crate::announce::Announcer::new(),
+            traffic: Traffic::default(),
         };
         port.refresh();
         for frame in frames {
@@ -466,6 +487,7 @@ fn export<D: Disk>(
         target: Target::new(address, medium, buffers, policy),
         volume: planned.volume,
         latency: Histogram::default(),
+        work: Work::default(),
         planned: *planned,
         serial,
         cache,

@@ -6,6 +6,7 @@
 
 use crate::announce::Announcer;
 use crate::limits::{RX_RESERVE, SHARE};
+use crate::tally::Traffic;
 use crate::waiting::Queue;
 use alloc::vec::Vec;
 use io::{Frame, Instant, Nic};
@@ -38,6 +39,8 @@ pub struct Port<N> {
     pub seen_empty: Instant,
     /// What it has to announce.
     pub announcer: Announcer,
+    /// What has passed through it.
+    pub traffic: Traffic,
 }
 
 impl<N: Nic> Port<N> {
@@ -54,6 +57,8 @@ impl<N: Nic> Port<N> {
     /// Sends a frame.
     pub fn send(&mut self, frame: Frame) {
         self.sending += 1;
+        self.traffic.sent += 1;
+        self.traffic.sent_bytes += frame.len() as u64;
         self.nic.send(frame);
     }
 

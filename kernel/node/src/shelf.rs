@@ -31,6 +31,11 @@ impl Shelf {
         }
     }
 
+    /// Its number.
+    pub fn number(&self) -> u16 {
+        self.number
+    }
+
     /// Gives `slot` to an export.
     pub fn put(&mut self, slot: u8, export: u8) {
         self.slots[usize::from(slot)] = export;

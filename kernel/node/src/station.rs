@@ -8,9 +8,10 @@
 //! covers exactly the writes that were reported done before it was submitted, and
 //! the batch was closed then.
 
+use crate::histogram::Histogram;
 use crate::limits::PORTS_MAX;
 use crate::waiting::Queue;
-use io::{Disk, WriteCache};
+use io::{Disk, Instant, WriteCache};
 
 /// See the module's header.
 pub struct Station<D> {
@@ -31,6 +32,16 @@ pub struct Station<D> {
     pub unflushed: Queue,
     /// What the flush under way is for, but for the frame that carries it.
     pub batch: Queue,
+    /// When that flush began.
+    pub flushing_since: Instant,
+    /// How long flushes took.
+    pub flushes: Histogram,
+    /// The operation that is being timed, by its frame's address, and since when.
+    /// One at a time: a sample costs two comparisons an operation, a time for each
+    /// would need a place.
+    pub watched: Option<(u64, Instant)>,
+    /// How long the timed ones were at the disk.
+    pub operations: Histogram,
 }
 
 impl<D: Disk> Station<D> {
@@ -45,6 +56,10 @@ impl<D: Disk> Station<D> {
             flushing: false,
             unflushed: Queue::EMPTY,
             batch: Queue::EMPTY,
+            flushing_since: Instant(0),
+            flushes: Histogram::default(),
+            watched: None,
+            operations: Histogram::default(),
         };
         station.refresh();
         station

@@ -24,6 +24,7 @@ use crate::limits;
 use crate::mark::{Mark, Work};
 use crate::node::At;
 use crate::shelf::Found;
+use crate::tally;
 use crate::waiting::Queue;
 use aoe::fence::{Next, Passage, Ticket, Write};
 use aoe::{Io, IoOp, Verdict};
@@ -72,6 +73,13 @@ impl<N: Nic, D: Disk> Node<N, D> {
             frame,
         } = done;
         let mark = Mark(request.ticket);
+        let station = &mut self.stations[index];
+        if let Some((address, since)) = station.watched
+            && address == frame.bus_address()
+        {
+            station.operations.note(now - since);
+            station.watched = None;
+        }
         match mark {
             Mark::EARLY => return drop(frame),
             Mark::STATE => return self.kept(now, frame, outcome),
@@ -100,6 +108,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
     fn disk_failed(&mut self, now: Instant, index: usize, mark: Mark, outcome: Outcome) {
         self.events
             .note(now, Event::DiskError.into(), mark.export() as u32);
+        self.exports[mark.export()].work.failed += 1;
         let station = &mut self.stations[index];
         if outcome == Outcome::Unsupported || station.failing {
             return;
@@ -183,6 +192,9 @@ impl<N: Nic, D: Disk> Node<N, D> {
                     break;
                 };
                 self.events.count(Event::Received.into());
+                let traffic = &mut self.ports[index].traffic;
+                traffic.received += 1;
+                traffic.received_bytes += frame.len() as u64;
                 self.take_in(now, frame);
                 moved = true;
             }
@@ -193,6 +205,9 @@ impl<N: Nic, D: Disk> Node<N, D> {
     /// One received frame: to its export, to the queries, or back to the ring.
     fn take_in(&mut self, now: Instant, frame: Frame) {
         let Some(peek) = aoe::peek(frame.wire()) else {
+            if self.take_for_management(&frame) {
+                return self.release(now, frame);
+            }
             return self.drop_frame(now, frame, aoe::Drop::NotAoe);
         };
         if peek.response {
@@ -210,6 +225,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
         let port = &self.ports[usize::from(frame.home())];
         let target = &mut self.exports[usize::from(export)].target;
         let received = frame.len();
+        self.clients.note(now, frame.wire(), frame.home(), export);
         match target.admit(&port.wire, frame.buffer_mut(), received) {
             Verdict::Drop(reason) => self.drop_frame(now, frame, reason),
             Verdict::Reply { len, refusal } => {
@@ -272,6 +288,9 @@ impl<N: Nic, D: Disk> Node<N, D> {
         port.lent += 1;
         self.stations[disk].held[home] += 1;
         frame.set_posted_at(now);
+        self.exports[usize::from(export)]
+            .work
+            .note(io.op, io.sectors);
         match io.op {
             IoOp::Read => {
                 let mark = Mark::new(export, Work::Read);
@@ -423,8 +442,12 @@ impl<N: Nic, D: Disk> Node<N, D> {
         if let Some(ticket) = mark.ticket() {
             self.whereabouts[usize::from(ticket.0)] = At::Disk(mark);
         }
+        let now = self.now;
         let station = &mut self.stations[disk];
         station.under_way += 1;
+        if station.watched.is_none() {
+            station.watched = Some((frame.bus_address(), now));
+        }
         station.disk.submit(request, frame);
     }
 
@@ -459,6 +482,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
         };
         station.batch = batch;
         station.flushing = true;
+        station.flushing_since = self.now;
         self.events.count(Event::Flush.into());
         let request = Request {
             op: Op::Flush,
@@ -479,6 +503,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
         };
         let station = &mut self.stations[disk];
         station.flushing = false;
+        station.flushes.note(now - station.flushing_since);
         let mut batch = mem::replace(&mut station.batch, Queue::EMPTY);
         self.settle(now, frame, mark, outcome);
         while let Some((frame, mark)) = self.waiting.pop(&mut batch) {
@@ -702,7 +727,11 @@ impl<N: Nic, D: Disk> Node<N, D> {
             self.next_tick = now + limits::TICK_US;
             self.tick(now);
         }
-        let mut moved = false;
+        if self.history.is_due(now) {
+            let total = self.total_work();
+            self.history.look(now, total);
+        }
+        let mut moved = self.run_management(now);
         for index in 0..self.ports.len() {
             self.ports[index].announcer.look(now, self.exports.len());
             for _ in 0..limits::ANNOUNCE_PER_TURN {
@@ -713,6 +742,15 @@ impl<N: Nic, D: Disk> Node<N, D> {
             }
         }
         moved
+    }
+
+    /// What all exports have done together.
+    fn total_work(&self) -> tally::Work {
+        let mut total = tally::Work::default();
+        for export in &self.exports {
+            total.add(&export.work);
+        }
+        total
     }
 
     /// Sends one announcement that is due, if there are frames for it: the small

@@ -20,6 +20,7 @@ mod value;
 pub use list::List;
 pub use value::{Pin, SELECTORS_MAX, Selection, Selector};
 
+use crate::mgmt::address::{self, Wanted};
 use aoe::{Cache, Errors, Mac};
 use core::fmt;
 use grammar::{Form, entries};
@@ -211,25 +212,25 @@ pub struct Config {
     pub slot_errors: List<Setting<(u8, Errors)>, PER_SLOT_MAX>,
     /// `net.data=` as written; empty for all ports. Not used yet.
     pub net_data: Setting<Text<64>>,
-    /// `net.mgmt=` as written; empty for the first with a link. Not used yet.
+    /// `net.mgmt=` as written; empty for the first with a link.
     pub net_mgmt: Setting<Text<64>>,
     /// `mtu=`: the most that is used of what a port can; `None` for all.
     pub mtu: Setting<Option<u16>>,
-    /// `vlan=`. Not used yet: every tag is answered.
+    /// `vlan=`: where management is; AoE is answered under every tag.
     pub vlan: Setting<Option<u16>>,
     /// `buffers=`: the window that is advertised; `None` sizes it from the frames.
     pub buffers: Setting<Option<u16>>,
-    /// `ip=` as written. Not used yet.
+    /// `ip=` as written; empty for DHCP.
     pub ip: Setting<Text<64>>,
     /// `hostname=`; empty if nobody said one.
     pub hostname: Setting<Text<64>>,
-    /// `syslog=` as written. Not used yet.
+    /// `syslog=` as written: a name or address, perhaps with a port.
     pub syslog: Setting<Text<64>>,
-    /// `ntp=` as written. Not used yet.
+    /// `ntp=` as written: a name or address, perhaps with a port.
     pub ntp: Setting<Text<64>>,
-    /// `http=`: the port; `None` is off. Not used yet.
+    /// `http=`: the port; `None` is off.
     pub http: Setting<Option<u16>>,
-    /// `token=`. Not used yet.
+    /// `token=`: who says it may change things; empty for nobody.
     pub token: Setting<Text<64>>,
     /// `log=`.
     pub log: Setting<LogLevel>,
@@ -295,7 +296,7 @@ impl Config {
             hostname: Setting::default(Text::EMPTY),
             syslog: Setting::default(Text::EMPTY),
             ntp: Setting::default(Text::EMPTY),
-            http: Setting::default(None),
+            http: Setting::default(Some(80)),
             token: Setting::default(Text::EMPTY),
             log: Setting::default(LogLevel::Info),
             console: Setting::default(Text::EMPTY),
@@ -407,10 +408,7 @@ impl Config {
                 put(&mut self.net_data, source, any_unless(value, "all"))?;
                 not_yet("a choice of ports", value == "all")
             }
-            "net.mgmt" => {
-                put(&mut self.net_mgmt, source, any_unless(value, "first"))?;
-                not_yet("a management port", value == "first")
-            }
+            "net.mgmt" => put(&mut self.net_mgmt, source, any_unless(value, "first")),
             "mtu" => put(&mut self.mtu, source, mtu(value)),
             "vlan" => {
                 const WHAT: &str = "a VLAN is a number from 1 to 4094";
@@ -420,31 +418,15 @@ impl Config {
                 } else {
                     Ok(Some(vlan as u16))
                 };
-                put(&mut self.vlan, source, vlan)?;
-                not_yet("binding to a VLAN", false)
+                put(&mut self.vlan, source, vlan)
             }
             "buffers" => put(&mut self.buffers, source, buffers(value)),
-            "ip" => {
-                put(&mut self.ip, source, value::text(value))?;
-                not_yet("the management network", matches!(value, "off" | "none"))
-            }
+            "ip" => put(&mut self.ip, source, ip(value)),
             "hostname" => put(&mut self.hostname, source, value::text(value)),
-            "syslog" => {
-                put(&mut self.syslog, source, value::text(value))?;
-                not_yet("a log server", false)
-            }
-            "ntp" => {
-                put(&mut self.ntp, source, value::text(value))?;
-                not_yet("a time server", false)
-            }
-            "http" => {
-                put(&mut self.http, source, http(value))?;
-                not_yet("the status page", value == "off")
-            }
-            "token" => {
-                put(&mut self.token, source, value::text(value))?;
-                not_yet("the API", false)
-            }
+            "syslog" => put(&mut self.syslog, source, value::text(value)),
+            "ntp" => put(&mut self.ntp, source, value::text(value)),
+            "http" => put(&mut self.http, source, http(value)),
+            "token" => put(&mut self.token, source, value::text(value)),
             "log" => put(&mut self.log, source, log_level(value)),
             "console" => put(&mut self.console, source, value::text(value)),
             "panic" => put(&mut self.panic, source, panic(value)),
@@ -599,6 +581,13 @@ fn errors(value: &str) -> Result<Errors, Complaint> {
         "ata" => Ok(Errors::Ata),
         "silent" => Ok(Errors::Silent),
         _ => Err(Complaint::Bad("errors are ata or silent")),
+    }
+}
+
+fn ip(value: &str) -> Result<Text<64>, Complaint> {
+    match Wanted::parse(value) {
+        Some(_) => value::text(value),
+        None => Err(Complaint::Bad(address::WHAT)),
     }
 }
 

@@ -52,10 +52,18 @@ fn every_key_is_read_and_only_unbuilt_features_are_reported() {
     assert_eq!(config.poll.value, Some(50));
 
     let config = command_line(
-        "ip=dhcp ublade.net.data=0 ublade.net.mgmt=1 ublade.vlan=5 ublade.syslog=a ublade.ntp=b \
-         ublade.http=80 ublade.token=c ublade.cpus=2 ublade.slot.0=wwn:1 ublade.slot.1=part:root",
+        "ip=dhcp ublade.net.mgmt=1 ublade.vlan=5 ublade.syslog=a ublade.ntp=b ublade.http=8080 \
+         ublade.token=c",
     );
-    assert_eq!(config.problems().len(), 11);
+    assert_eq!(config.problems(), []);
+    assert_eq!(config.vlan.value, Some(5));
+    assert_eq!(config.http.value, Some(8080));
+    assert_eq!(command_line("").http.value, Some(80));
+    assert_eq!(command_line("ublade.http=off").http.value, None);
+
+    let config =
+        command_line("ublade.net.data=0 ublade.cpus=2 ublade.slot.0=wwn:1 ublade.slot.1=part:root");
+    assert_eq!(config.problems().len(), 4);
     assert!(
         config
             .problems()
@@ -119,7 +127,9 @@ fn an_unknown_key_is_named() {
 
 #[test]
 fn a_secret_is_not_shown() {
-    let config = command_line("ublade.token=hunter2");
+    let long = "x".repeat(65);
+    let config = command_line(&alloc::format!("ublade.token=hunter2{long}"));
+    assert_eq!(config.problems().len(), 1);
     assert!(!problems(&config)[0].contains("hunter2"));
 }
 

@@ -1,0 +1,310 @@
+//! The management plane: an address, a page, figures, a log. It may be slow, and
+//! it may fail alone.
+//!
+//! It lives on one port beside AoE. Frames that are not AoE and are for it are
+//! copied into [`wire::Wire`], and what it sends leaves in frames that the port
+//! keeps for it; so whatever happens here, no frame of AoE waits for it. Its turn
+//! comes last, does a bounded amount of work, and is skipped when nothing arrived
+//! and nothing is due.
+
+pub mod address;
+mod http;
+mod journal;
+mod net;
+mod out;
+mod pages;
+mod request;
+#[cfg(test)]
+mod tests;
+mod time;
+mod wire;
+
+use crate::Node;
+use crate::config::Config;
+use crate::events::Event;
+use crate::limits::SPARES_MIN;
+use address::Wanted;
+use alloc::boxed::Box;
+use http::Http;
+use io::{Disk, Frame, Instant, Nic, Text};
+use journal::Journal;
+use net::{Net, Settings};
+use pages::View;
+
+/// How many of a port's spares management may have; the others are AoE's.
+pub const FRAMES: usize = 4;
+/// Where the tag of IEEE 802.1Q begins, and the ethertypes we look for.
+const ETHERTYPE: usize = 12;
+const TAGGED: [u8; 2] = [0x81, 0x00];
+const IPV4: [u8; 2] = [0x08, 0x00];
+const ARP: [u8; 2] = [0x08, 0x06];
+/// Shortest frame on a wire, without its checksum.
+const FRAME_BYTES_MIN: usize = 60;
+
+/// Which port carries management.
+enum Choice {
+    /// The first with a link.
+    First,
+    /// The one that the operator named.
+    Named(usize),
+}
+
+/// What there is to tell beside the node itself.
+pub(crate) struct Facts {
+    /// How the machine started.
+    route: Text<32>,
+    memory_bytes: u64,
+    boot_us: u64,
+    journal: Journal,
+    /// The port that carries management now.
+    port: Option<usize>,
+    has_token: bool,
+    http_port: u16,
+}
+
+/// See the module's header.
+pub(crate) struct Mgmt {
+    net: Net,
+    http: Option<Http>,
+    facts: Facts,
+    choice: Choice,
+    /// Whether `facts.port` had a link when it was last looked at.
+    had_link: bool,
+    vlan: Option<u16>,
+    /// When its turn must come although nothing arrives.
+    due: Instant,
+}
+
+impl Mgmt {
+    /// When the node must not sleep on.
+    pub fn due(&self) -> Instant {
+        self.due
+    }
+}
+
+/// A port that `net.mgmt=` names: by number, by its card's place, by address.
+fn named_port<N: Nic>(name: &str, node: &[crate::port::Port<N>]) -> Option<usize> {
+    node.iter().enumerate().position(|(index, port)| {
+        let place = port.nic.name().split_whitespace().next();
+        name.parse() == Ok(index)
+            || place == Some(name)
+            || name.eq_ignore_ascii_case(
+                Text::<17>::format(format_args!("{}", port.wire.mac)).as_str(),
+            )
+    })
+}
+
+impl<N: Nic, D: Disk> Node<N, D> {
+    /// Opens the management plane as the settings want it. `seed` is as random as
+    /// the machine can make it. All of its memory is taken here.
+    #[cold]
+    pub fn open_management(&mut self, config: &Config, boot: &crate::Boot<'_>, seed: u64) {
+        let wanted = Wanted::parse(config.ip.value.as_str()).unwrap_or(Wanted::Dhcp);
+        let name = config.net_mgmt.value;
+        let choice = match named_port(name.as_str(), &self.ports) {
+            Some(port) => Choice::Named(port),
+            None => Choice::First,
+        };
+        if matches!(choice, Choice::First) && !name.is_empty() {
+            self.warnings.push(alloc::format!(
+                "net.mgmt={name}: no such port; the first with a link is used"
+            ));
+        }
+        let Some(first) = self.ports.first() else {
+            return;
+        };
+        if wanted == Wanted::Off {
+            return;
+        }
+        let settings = Settings {
+            wanted,
+            hostname: config.hostname.value.as_str(),
+            syslog: config.syslog.value.as_str(),
+            ntp: config.ntp.value.as_str(),
+        };
+        let mac = first.nic.mac();
+        let mut net = Net::new(&settings, mac, seed, http::CONNECTIONS, self.now);
+        let token = config.token.value;
+        let http = config
+            .http
+            .value
+            .map(|port| Http::new(port, token, &mut net.sockets, self.now));
+        for port in &mut self.ports {
+            port.spares_wanted = port.spares_wanted.max(SPARES_MIN + FRAMES);
+        }
+        let facts = Facts {
+            route: Text::new(boot.route),
+            memory_bytes: boot.memory_bytes,
+            boot_us: boot.boot_us,
+            journal: Journal::new(),
+            port: None,
+            has_token: !token.is_empty(),
+            http_port: config.http.value.unwrap_or(0),
+        };
+        self.management = Some(Box::new(Mgmt {
+            net,
+            http,
+            facts,
+            choice,
+            had_link: false,
+            vlan: config.vlan.value,
+            due: self.now,
+        }));
+    }
+
+    /// Takes what was said on the console, for the page and the log server.
+    pub fn hear(&mut self, bytes: &[u8]) {
+        let now = self.now;
+        if let Some(management) = &mut self.management {
+            management.facts.journal.hear(now, bytes);
+        }
+    }
+
+    /// Takes a copy of a frame that is not AoE, if it is for the management plane.
+    pub(crate) fn take_for_management(&mut self, frame: &Frame) -> bool {
+        let Some(management) = &mut self.management else {
+            return false;
+        };
+        let home = usize::from(frame.home());
+        if management.facts.port != Some(home) {
+            return false;
+        }
+        let Some((addresses, rest)) = frame.wire().split_at_checked(ETHERTYPE) else {
+            return false;
+        };
+        let own = self.ports[home].wire.mac.0;
+        if addresses[..6] != own && addresses[..6] != [0xff; 6] {
+            return false;
+        }
+        let tagged = rest.strip_prefix(&TAGGED);
+        let rest = match (management.vlan, tagged) {
+            (None, None) => rest,
+            (Some(vlan), Some([high, low, rest @ ..]))
+                if u16::from_be_bytes([high & 0x0f, *low]) == vlan =>
+            {
+                rest
+            }
+            _ => return false,
+        };
+        if !rest.starts_with(&IPV4) && !rest.starts_with(&ARP) {
+            return false;
+        }
+        let event = match management.net.wire.take(addresses, rest) {
+            true => Event::ManagementReceived,
+            false => Event::ManagementDropped,
+        };
+        self.events.count(event.into());
+        true
+    }
+
+    /// One turn of management, if it is time for one.
+    pub(crate) fn run_management(&mut self, now: Instant) -> bool {
+        let Some(mut management) = self.management.take() else {
+            return false;
+        };
+        let is_due = management.net.wire.has_received() || now >= management.due;
+        if is_due {
+            self.turn_of_management(now, &mut management);
+        }
+        let sent = self.send_for_management(&mut management);
+        self.management = Some(management);
+        is_due | sent
+    }
+
+    fn turn_of_management(&mut self, now: Instant, management: &mut Mgmt) {
+        self.choose_management_port(management);
+        let Mgmt {
+            net, http, facts, ..
+        } = management;
+        net.receive(now, &facts.journal);
+        self.hostname = net.hostname;
+        let mut is_more = false;
+        if let Some(http) = http {
+            let totals = (http.answered, http.cut_off);
+            let view = View::new(self, facts, net.lease, net.wall, totals, now);
+            is_more = http.turn(now, &mut net.sockets, &view);
+            if let Some(order) = http.order.take() {
+                log::info!("{order}, by order over the network");
+                self.order(order);
+            }
+        }
+        net.send(now);
+        let deadline = net.deadline(now, &facts.journal);
+        let patience = http.as_ref().and_then(Http::deadline);
+        let next = [deadline, patience].into_iter().flatten().min();
+        // What waits for room in the queue waits for a frame to leave.
+        let soonest = if net.wire.is_sending() && !is_more {
+            now + crate::limits::SOON_US
+        } else {
+            now
+        };
+        management.due = match (is_more, next) {
+            (true, _) => now,
+            (false, Some(next)) => next.max(soonest),
+            (false, None) => now + crate::limits::TICK_IDLE_US,
+        };
+        // A link that comes back is seen within a second.
+        if matches!(management.choice, Choice::First) || !management.had_link {
+            management.due = management.due.min(now + crate::limits::TICK_IDLE_US);
+        }
+    }
+
+    /// Moves to another port if the present one has lost its link.
+    fn choose_management_port(&self, management: &mut Mgmt) {
+        let has_link = |port: usize| self.ports[port].link;
+        let wanted = match (&management.choice, management.facts.port) {
+            (Choice::Named(port), _) => Some(*port),
+            (Choice::First, Some(port)) if has_link(port) => Some(port),
+            (Choice::First, before) => (0..self.ports.len())
+                .find(|port| has_link(*port))
+                .or(before),
+        };
+        let link = wanted.is_some_and(has_link);
+        if wanted != management.facts.port {
+            management.facts.port = wanted;
+            if let Some(port) = wanted {
+                management.net.move_to(self.ports[port].nic.mac());
+            }
+        } else if link && !management.had_link {
+            management.net.renew();
+        }
+        management.had_link = link;
+    }
+
+    /// Sends what the stack has made, in frames that the port keeps for it.
+    fn send_for_management(&mut self, management: &mut Mgmt) -> bool {
+        let Some(index) = management.facts.port else {
+            management.net.wire.clear();
+            return false;
+        };
+        let port = &mut self.ports[index];
+        let mut moved = false;
+        // Ends: the queue is finite, and nothing fills it meanwhile.
+        while port.spares.len() + FRAMES > port.spares_wanted
+            && let Some(bytes) = management.net.wire.next()
+        {
+            let Some(mut frame) = port.spares.pop() else {
+                break;
+            };
+            let buffer = frame.buffer_mut();
+            let tag = management.vlan.map(u16::to_be_bytes);
+            let (addresses, rest) = bytes.split_at(ETHERTYPE.min(bytes.len()));
+            let mut len = 0;
+            let tag = tag.map(|[high, low]| [TAGGED[0], TAGGED[1], high, low]);
+            for part in [addresses, tag.as_ref().map_or(&[][..], |tag| tag), rest] {
+                buffer[len..len + part.len()].copy_from_slice(part);
+                len += part.len();
+            }
+            if len < FRAME_BYTES_MIN {
+                buffer[len..FRAME_BYTES_MIN].fill(0);
+                len = FRAME_BYTES_MIN;
+            }
+            frame.set_len(len);
+            management.net.wire.sent();
+            self.events.count(Event::ManagementSent.into());
+            port.send(frame);
+            moved = true;
+        }
+        moved
+    }
+}

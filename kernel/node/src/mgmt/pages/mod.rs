@@ -1,0 +1,333 @@
+//! What can be read over HTTP, made piece by piece from the node as it is.
+//!
+//! A document is a row of sections, and a section may be a list; a [`Cursor`] says
+//! how far an answer has come. Pieces of one answer are made in different turns, so
+//! two figures of one page may be some microseconds apart.
+
+mod html;
+mod json;
+mod metrics;
+
+use super::Facts;
+use super::net::Lease;
+use super::out::{Out, put};
+use super::time::Wall;
+use crate::histogram::Histogram;
+use crate::node::{Export, Node};
+use crate::station::Station;
+use crate::tally::{Client, Work};
+use alloc::string::String;
+use core::fmt;
+use io::{Disk, Instant, Nic, Text};
+
+/// How long a client counts as one: a minute.
+const CLIENT_US: u64 = 60_000_000;
+
+/// What can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Document {
+    /// The page for people.
+    Page,
+    /// Figures for Prometheus.
+    Metrics,
+    /// Whether the node runs.
+    Health,
+    /// Whether it serves.
+    Ready,
+    /// One list or object of the API.
+    Api(Topic),
+    /// An order is taken.
+    Accepted,
+    /// It is not done; the number is HTTP's.
+    Refusal(u16),
+}
+
+/// What the API tells about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topic {
+    /// The node as a whole.
+    Status,
+    /// Each export.
+    Exports,
+    /// Each disk.
+    Disks,
+    /// Each port.
+    Ports,
+    /// Who asked in the last minute.
+    Clients,
+    /// The last lines of the log.
+    Log,
+    /// The last events of note.
+    Trace,
+}
+
+impl Document {
+    /// What is at `path`.
+    pub fn at(path: &str) -> Option<Self> {
+        Some(match path {
+            "/" => Self::Page,
+            "/metrics" => Self::Metrics,
+            "/healthz" => Self::Health,
+            "/readyz" => Self::Ready,
+            "/api/v1/status" => Self::Api(Topic::Status),
+            "/api/v1/exports" => Self::Api(Topic::Exports),
+            "/api/v1/disks" => Self::Api(Topic::Disks),
+            "/api/v1/ports" => Self::Api(Topic::Ports),
+            "/api/v1/clients" => Self::Api(Topic::Clients),
+            "/api/v1/log" => Self::Api(Topic::Log),
+            "/api/v1/trace" => Self::Api(Topic::Trace),
+            _ => return None,
+        })
+    }
+
+    /// HTTP's status line for it.
+    pub fn status(self) -> &'static str {
+        match self {
+            Self::Accepted => "202 Accepted",
+            Self::Refusal(400) => "400 Bad Request",
+            Self::Refusal(401) => "401 Unauthorized",
+            Self::Refusal(403) => "403 Forbidden",
+            Self::Refusal(405) => "405 Method Not Allowed",
+            Self::Refusal(431) => "431 Request Header Fields Too Large",
+            Self::Refusal(503) => "503 Service Unavailable",
+            Self::Refusal(_) => "404 Not Found",
+            _ => "200 OK",
+        }
+    }
+
+    /// What kind of text it is.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Page => "text/html; charset=utf-8",
+            Self::Metrics => "text/plain; version=0.0.4; charset=utf-8",
+            Self::Api(_) => "application/json",
+            _ => "text/plain; charset=utf-8",
+        }
+    }
+
+    /// What a refusal says to a person.
+    fn refusal(self) -> &'static str {
+        match self {
+            Self::Refusal(400) => "this is no request that can be understood\n",
+            Self::Refusal(401) => "say Authorization: Bearer and the token\n",
+            Self::Refusal(403) => "read-only: the setting token= opens changes\n",
+            Self::Refusal(405) => "not in this way; changes are POST or PUT\n",
+            Self::Refusal(431) => "a request has 4096 bytes and 32 headers at most\n",
+            Self::Refusal(503) => "not serving\n",
+            Self::Refusal(_) => "there is nothing here; begin at /\n",
+            _ => "accepted\n",
+        }
+    }
+}
+
+/// How far an answer has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cursor {
+    section: u16,
+    item: usize,
+}
+
+/// What comes after a piece.
+enum Step {
+    /// More of this section.
+    Again,
+    /// The next section.
+    Next,
+    /// Nothing.
+    End,
+}
+
+/// The node as an answer sees it.
+pub struct View<'a, N, D> {
+    node: &'a Node<N, D>,
+    facts: &'a Facts,
+    lease: Lease,
+    wall: Wall,
+    /// Requests answered by this server, and clients cut off.
+    served: (u64, u64),
+    now: Instant,
+}
+
+/// How a node is, in one word.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Serving,
+    Degraded,
+    Idle,
+    Down,
+    Stopping,
+}
+
+impl State {
+    const ALL: [Self; 5] = [
+        Self::Serving,
+        Self::Degraded,
+        Self::Idle,
+        Self::Down,
+        Self::Stopping,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Serving => "serving",
+            Self::Degraded => "degraded",
+            Self::Idle => "idle",
+            Self::Down => "down",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+impl<'a, N: Nic, D: Disk> View<'a, N, D> {
+    pub fn new(
+        node: &'a Node<N, D>,
+        facts: &'a Facts,
+        lease: Lease,
+        wall: Wall,
+        served: (u64, u64),
+        now: Instant,
+    ) -> Self {
+        Self {
+            node,
+            facts,
+            lease,
+            wall,
+            served,
+            now,
+        }
+    }
+
+    /// Writes the next piece of `document`. True if there is more.
+    pub fn write(&self, document: Document, cursor: &mut Cursor, out: &mut Out<'_>) -> bool {
+        let Cursor { section, item } = cursor;
+        let step = match document {
+            Document::Page => self.page(*section, item, out),
+            Document::Metrics => self.metrics(*section, item, out),
+            Document::Api(topic) => self.json(topic, *section, item, out),
+            Document::Health => {
+                out.put("alive\n");
+                Step::End
+            }
+            Document::Ready => {
+                put!(out, "{}\n", self.state().0.name());
+                Step::End
+            }
+            Document::Accepted | Document::Refusal(_) => {
+                out.put(document.refusal());
+                Step::End
+            }
+        };
+        match step {
+            Step::Again => true,
+            Step::Next => {
+                *section += 1;
+                *item = 0;
+                true
+            }
+            Step::End => false,
+        }
+    }
+
+    /// Whether it can do its work at all.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.state().0, State::Serving | State::Degraded)
+    }
+
+    /// The state and the reason for it.
+    fn state(&self) -> (State, Text<160>) {
+        let node = self.node;
+        let say = |state, args: fmt::Arguments<'_>| (state, Text::format(args));
+        if node.closing.is_some() {
+            return say(
+                State::Stopping,
+                format_args!("an order to stop is being carried out"),
+            );
+        }
+        if !node.ports.iter().any(|port| port.link) {
+            return say(State::Down, format_args!("no port has a link"));
+        }
+        if node.exports.is_empty() {
+            return say(State::Idle, format_args!("nothing is exported"));
+        }
+        let failing = |station: &&Station<D>| station.failing;
+        if let Some(station) = node.stations.iter().find(failing) {
+            let name = station.disk.name();
+            return say(
+                State::Degraded,
+                format_args!("disk {name} has reported errors"),
+            );
+        }
+        if let Some(index) = node.ports.iter().position(|port| !port.link) {
+            return say(State::Degraded, format_args!("eth{index} has no link"));
+        }
+        match self.told_at_start().count() {
+            0 => say(
+                State::Serving,
+                format_args!("every port has a link, every disk is well"),
+            ),
+            1 => say(
+                State::Degraded,
+                format_args!("one setting needs a look, see below"),
+            ),
+            many => say(
+                State::Degraded,
+                format_args!("{many} settings need a look, see below"),
+            ),
+        }
+    }
+
+    /// What was said at the start and still holds. Links have a word of their own
+    /// now.
+    fn told_at_start(&self) -> impl Iterator<Item = &'a str> {
+        let warnings = self.node.warnings.iter().map(String::as_str);
+        warnings.filter(|warning| !warning.starts_with("port "))
+    }
+
+    fn disk_of(&self, export: &Export) -> &'a Station<D> {
+        &self.node.stations[usize::from(export.volume.disk)]
+    }
+
+    fn clients(&self) -> impl Iterator<Item = &'a Client> {
+        self.node.clients.since(self.clients_since())
+    }
+
+    fn clients_since(&self) -> Instant {
+        Instant(self.now.0.saturating_sub(CLIENT_US))
+    }
+
+    fn work(&self) -> Work {
+        let mut total = Work::default();
+        for export in &self.node.exports {
+            total.add(&export.work);
+        }
+        total
+    }
+
+    /// Latency by stage: as hosts see it, at the disks, in flushes.
+    fn stages(&self) -> [(&'static str, Histogram); 3] {
+        let mut all = [
+            ("total", Histogram::default()),
+            ("disk", Histogram::default()),
+            ("flush", Histogram::default()),
+        ];
+        for export in &self.node.exports {
+            all[0].1.add(&export.latency);
+        }
+        for station in &self.node.stations {
+            all[1].1.add(&station.operations);
+            all[2].1.add(&station.flushes);
+        }
+        all
+    }
+
+    /// Requests at disks or waiting.
+    fn inflight(&self) -> usize {
+        self.node.ports.iter().map(|port| port.lent).sum()
+    }
+
+    /// Of a thousand microseconds, how many the node was awake.
+    fn busy_permille(&self) -> u64 {
+        let lived = (self.now - self.node.began).max(1);
+        1000 - (self.node.slept_us.min(lived) * 1000 / lived)
+    }
+}

@@ -1,0 +1,475 @@
+//! The management plane from the other end of the wire: a second IP stack, played
+//! by hand, with the node's own clock.
+
+use super::pages::{Document, Topic};
+use super::wire::Wire;
+use super::*;
+use crate::config::Source;
+use crate::fake::World;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use smoltcp::iface::{Config as StackConfig, Interface, SocketHandle, SocketSet};
+use smoltcp::socket::{tcp, udp};
+use smoltcp::time::Instant as StackInstant;
+use smoltcp::wire::{EthernetAddress, HardwareAddress, IpAddress, IpCidr, IpEndpoint, Ipv4Address};
+
+const NODE: Ipv4Address = Ipv4Address::new(10, 0, 0, 5);
+const HOST: Ipv4Address = Ipv4Address::new(10, 0, 0, 1);
+const HOST_MAC: [u8; 6] = [2, 0, 0, 0, 9, 9];
+
+struct Host {
+    world: World,
+    wire: Wire,
+    iface: Interface,
+    sockets: SocketSet<'static>,
+    tag: Option<[u8; 4]>,
+}
+
+fn managed(world: &mut World, settings: &str) {
+    let mut config = Box::new(Config::new());
+    config.parse(Source::File, settings.as_bytes());
+    assert_eq!(config.problems(), []);
+    let boot = crate::Boot {
+        route: "PVH",
+        memory_bytes: 64 << 20,
+        boot_us: 1234,
+    };
+    world.node.open_management(&config, &boot, 7);
+}
+
+impl Host {
+    fn with(mut world: World, settings: &str) -> Self {
+        managed(&mut world, settings);
+        let mut wire = Wire::new();
+        let address = HardwareAddress::Ethernet(EthernetAddress(HOST_MAC));
+        let mut iface = Interface::new(
+            StackConfig::new(address),
+            &mut wire,
+            StackInstant::from_micros(world.now.0 as i64),
+        );
+        iface.update_ip_addrs(|addresses| {
+            addresses
+                .push(IpCidr::new(IpAddress::Ipv4(HOST), 24))
+                .expect("there is room");
+        });
+        Self {
+            world,
+            wire,
+            iface,
+            sockets: SocketSet::new(Vec::new()),
+            tag: None,
+        }
+    }
+
+    fn new(settings: &str) -> Self {
+        Self::with(World::build("shelf=5").start(), settings)
+    }
+
+    /// A millisecond goes by on both sides.
+    fn turn(&mut self) {
+        let now = StackInstant::from_micros(self.world.now.0 as i64);
+        self.iface.poll(now, &mut self.wire, &mut self.sockets);
+        while let Some(frame) = self.wire.next() {
+            let mut bytes = frame.to_vec();
+            if let Some(tag) = self.tag {
+                bytes.splice(12..12, tag);
+            }
+            self.wire.sent();
+            self.world.nic(0).deliver(&bytes);
+        }
+        for _ in 0..20 {
+            self.world.now = self.world.now + 50;
+            self.world.node.step(self.world.now);
+        }
+        for frame in self.world.left(0) {
+            let tag: [u8; 4] = frame[12..16].try_into().expect("a frame is longer");
+            let rest = match self.tag {
+                Some(own) if own == tag => &frame[16..],
+                _ => &frame[12..],
+            };
+            // A host of 1,500 bytes does not hear the jumbo frames of AoE.
+            let _ = self.wire.take(&frame[..12], rest);
+        }
+    }
+
+    fn connect(&mut self, local: u16) -> SocketHandle {
+        let buffer = |bytes| tcp::SocketBuffer::new(vec![0; bytes]);
+        let mut socket = tcp::Socket::new(buffer(65_535), buffer(8192));
+        let remote = IpEndpoint::new(IpAddress::Ipv4(NODE), 80);
+        socket
+            .connect(self.iface.context(), remote, local)
+            .expect("a fresh socket connects");
+        self.sockets.add(socket)
+    }
+
+    fn socket(&mut self, handle: SocketHandle) -> &mut tcp::Socket<'static> {
+        self.sockets.get_mut(handle)
+    }
+
+    /// Sends `request` and returns everything up to the end.
+    fn ask(&mut self, local: u16, request: &str) -> String {
+        let handle = self.connect(local);
+        let mut answer = Vec::new();
+        let mut sent = 0;
+        for _ in 0..5_000 {
+            self.turn();
+            let socket = self.socket(handle);
+            if socket.can_send() && sent < request.len() {
+                sent += socket
+                    .send_slice(&request.as_bytes()[sent..])
+                    .expect("it can send");
+            }
+            let mut piece = [0; 4096];
+            while let Ok(len @ 1..) = socket.recv_slice(&mut piece) {
+                answer.extend_from_slice(&piece[..len]);
+            }
+            if sent == request.len() && !socket.may_recv() {
+                socket.close();
+                break;
+            }
+        }
+        for _ in 0..20 {
+            self.turn();
+        }
+        self.sockets.remove(handle);
+        String::from_utf8(answer).expect("an answer is text")
+    }
+
+    fn get(&mut self, local: u16, path: &str) -> String {
+        self.ask(local, &alloc::format!("GET {path} HTTP/1.0\r\n\r\n"))
+    }
+}
+
+const FIXED: &str = "ip=10.0.0.5/24,10.0.0.1";
+
+/// Every path that is there.
+fn paths() -> Vec<&'static str> {
+    let topics = [
+        "status", "exports", "disks", "ports", "clients", "log", "trace",
+    ];
+    let mut paths = vec!["/", "/metrics", "/healthz", "/readyz"];
+    paths.extend(topics.map(|topic| match topic {
+        "status" => "/api/v1/status",
+        "exports" => "/api/v1/exports",
+        "disks" => "/api/v1/disks",
+        "ports" => "/api/v1/ports",
+        "clients" => "/api/v1/clients",
+        "log" => "/api/v1/log",
+        _ => "/api/v1/trace",
+    }));
+    paths
+}
+
+#[test]
+fn every_document_is_whole_however_much_there_is_to_tell() {
+    let world = World::build("shelf=5\nrw=all\nnonsense=1")
+        .ports(8)
+        .disks(255)
+        .start();
+    let mut host = Host::with(
+        world,
+        &alloc::format!("{FIXED}\ntoken=secret\nhostname=cellar"),
+    );
+    for number in 0..200 {
+        let line = alloc::format!("warning: <b>{number}</b> {}\n", "x\"".repeat(90));
+        host.world.node.hear(line.as_bytes());
+    }
+    for client in 0..2000_u32 {
+        let mut wire = [0; 14];
+        wire[6..10].copy_from_slice(&client.to_be_bytes());
+        host.world
+            .node
+            .clients
+            .note(host.world.now, &wire, (client % 8) as u8, client as u8);
+    }
+    for (local, path) in (50_000..).zip(paths()) {
+        let answer = host.get(local, path);
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+        assert!(head.starts_with("HTTP/1.1 200 OK"), "{path}: {head}");
+        match path {
+            "/" => {
+                assert!(body.ends_with("</body></html>\n"));
+                assert!(body.len() < 40 << 10, "{} bytes", body.len());
+                assert!(body.contains("e5.0"));
+                assert!(!body.contains("<b>199</b>"), "a text stays a text");
+                assert_eq!(
+                    body.matches("<section").count(),
+                    body.matches("</section>").count()
+                );
+            }
+            "/metrics" => {
+                assert!(body.contains("node_disk_reads_completed_total{device=\"e5.254\"} 0\n"));
+                assert!(body.contains("ublade_stage_duration_seconds_count{stage=\"flush\"} 0\n"));
+            }
+            "/api/v1/exports" => assert_eq!(body.matches("\"address\"").count(), 255),
+            "/api/v1/log" => assert_eq!(body.matches("\"severity\"").count(), journal::LINES_MAX),
+            "/api/v1/clients" => assert!(body.matches("\"mac\"").count() > 100),
+            _ => {}
+        }
+        if path.starts_with("/api") {
+            let is_object = body.starts_with('{') && body.ends_with("}\n");
+            assert!(
+                is_object || body.starts_with('[') && body.ends_with("]\n"),
+                "{path}"
+            );
+            assert!(!body.contains(",]") && !body.contains(",,"), "{path}");
+        }
+    }
+    host.world.assert_all_frames_are_there();
+}
+
+#[test]
+fn an_answer_in_chunks_is_the_same_text() {
+    let mut host = Host::new(FIXED);
+    let answer = host.ask(50_000, "GET /api/v1/exports HTTP/1.1\r\nHost: node\r\n\r\n");
+    let (head, mut rest) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    assert!(head.contains("Transfer-Encoding: chunked"));
+    let mut body = String::new();
+    loop {
+        let (size, after) = rest.split_once("\r\n").expect("a size");
+        let size = usize::from_str_radix(size, 16).expect("a number");
+        body.push_str(&after[..size]);
+        rest = &after[size + 2..];
+        if size == 0 {
+            break;
+        }
+    }
+    assert!(rest.is_empty());
+    assert!(body.starts_with("[\n{\"address\":\"e5.0\"") && body.ends_with("]\n"));
+}
+
+#[test]
+fn whoever_is_too_slow_makes_room_for_the_next() {
+    let mut host = Host::new(FIXED);
+    assert!(host.get(49_999, "/healthz").ends_with("alive\n"));
+    for local in 40_000..40_000 + 3 * http::CONNECTIONS as u16 {
+        host.connect(local);
+        for _ in 0..5 {
+            host.turn();
+        }
+    }
+    let answer = host.get(50_000, "/healthz");
+    assert!(answer.ends_with("alive\n"), "{answer}");
+    for _ in 0..20_000 {
+        host.turn();
+    }
+    let counts = host.get(50_001, "/api/v1/status");
+    assert!(!counts.contains("\"cut_off\":0"), "{counts}");
+    host.world.assert_all_frames_are_there();
+}
+
+#[test]
+fn a_request_byte_by_byte_is_answered_and_one_that_stops_is_cut_off() {
+    let mut host = Host::new(FIXED);
+    assert!(host.get(49_999, "/healthz").ends_with("alive\n"));
+    let handle = host.connect(50_000);
+    for _ in 0..10 {
+        host.turn();
+    }
+    for byte in b"GET /healthz HTTP/1.0\r\n\r" {
+        host.socket(handle)
+            .send_slice(&[*byte])
+            .expect("it can send");
+        host.turn();
+    }
+    assert!(!host.socket(handle).can_recv());
+    for _ in 0..10_500 {
+        host.turn();
+    }
+    assert!(!host.socket(handle).is_active(), "ten seconds are enough");
+}
+
+#[test]
+fn a_token_opens_orders_and_nothing_else_does() {
+    let mut host = Host::new(&alloc::format!("{FIXED}\ntoken=secret"));
+    let answer = host.ask(
+        50_000,
+        "POST /api/v1/reboot HTTP/1.0\r\nAuthorization: Bearer secreT\r\n\r\n",
+    );
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    assert_eq!(host.world.node.closed(), None);
+    let answer = host.ask(
+        50_001,
+        "POST /api/v1/reboot HTTP/1.0\r\nAuthorization: Bearer secret\r\n\r\n",
+    );
+    assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
+    for _ in 0..100 {
+        host.turn();
+    }
+    assert_eq!(host.world.node.closed(), Some(crate::Order::Restart));
+}
+
+#[test]
+fn a_node_that_can_not_serve_is_alive_and_not_ready() {
+    let world = World::build("shelf=5").disks(0).start();
+    let mut host = Host::with(world, FIXED);
+    assert!(host.get(50_000, "/healthz").starts_with("HTTP/1.1 200"));
+    let answer = host.get(50_001, "/readyz");
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(host.get(50_002, "/etc/passwd").starts_with("HTTP/1.1 404"));
+}
+
+#[test]
+fn a_vlan_hides_management_from_everybody_else() {
+    let mut host = Host::new(&alloc::format!("{FIXED}\nvlan=7"));
+    assert!(host.get(50_000, "/healthz").is_empty());
+    host.tag = Some([0x81, 0, 0, 8]);
+    assert!(host.get(50_001, "/healthz").is_empty());
+    host.tag = Some([0x81, 0, 0, 7]);
+    assert!(host.get(50_002, "/healthz").ends_with("alive\n"));
+}
+
+#[test]
+fn management_that_is_off_answers_nothing() {
+    let mut host = Host::new("ip=off");
+    assert!(host.get(50_000, "/healthz").is_empty());
+    assert!(host.world.node.management.is_none());
+}
+
+#[test]
+fn the_port_without_a_link_is_left_for_one_that_has_one() {
+    let world = World::build("shelf=5").ports(2).start();
+    let mut host = Host::with(world, FIXED);
+    assert!(host.get(50_000, "/healthz").ends_with("alive\n"));
+    host.world.nic(0).link = false;
+    host.world.nic(0).changed = true;
+    host.world.pass(3_000_000);
+    let port = |host: &Host| {
+        let management = host.world.node.management.as_ref();
+        management.and_then(|management| management.facts.port)
+    };
+    assert_eq!(port(&host), Some(1));
+    host.world.nic(0).link = true;
+    host.world.nic(0).changed = true;
+    host.world.pass(3_000_000);
+    assert_eq!(port(&host), Some(1), "it stays where it is well");
+}
+
+#[test]
+fn lines_reach_the_log_server_and_the_time_comes_back() {
+    let mut host = Host::new(&alloc::format!(
+        "{FIXED}\nsyslog=10.0.0.1\nntp=10.0.0.1\nhostname=cellar"
+    ));
+    let buffer = || udp::PacketBuffer::new(vec![udp::PacketMetadata::EMPTY; 8], vec![0; 4096]);
+    let mut bound = |port: u16| {
+        let mut socket = udp::Socket::new(buffer(), buffer());
+        socket.bind(port).expect("a port");
+        host.sockets.add(socket)
+    };
+    let (log, time) = (bound(514), bound(123));
+    host.world.node.hear(b"warning: the first line\n");
+    let mut lines = Vec::new();
+    for turn in 0..2_000 {
+        host.turn();
+        if turn == 1_000 {
+            host.world.node.hear(b"the second line\n");
+        }
+        let socket = host.sockets.get_mut::<udp::Socket<'_>>(time);
+        if let Ok((question, from)) = socket.recv() {
+            let mut answer = [0; time::PACKET_BYTES];
+            (answer[0], answer[1]) = (4 << 3 | 4, 2);
+            answer[24..32].copy_from_slice(&question[40..48]);
+            answer[40..44].copy_from_slice(&3_913_056_000_u32.to_be_bytes());
+            let to = from.endpoint;
+            socket.send_slice(&answer, to).expect("there is room");
+        }
+        let socket = host.sockets.get_mut::<udp::Socket<'_>>(log);
+        while let Ok((line, _)) = socket.recv() {
+            lines.push(String::from_utf8(line.to_vec()).expect("a line is text"));
+        }
+    }
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert_eq!(lines[0], "<28>1 - cellar ublade - - - the first line");
+    assert!(
+        lines[1].starts_with("<30>1 2024-01-01T00:00:0"),
+        "{lines:?}"
+    );
+    assert!(lines[1].ends_with(" cellar ublade - - - the second line"));
+}
+
+#[test]
+fn a_flood_of_frames_for_management_holds_up_no_request() {
+    let mut host = Host::new(FIXED);
+    let mac = [2, 0, 0, 0, 1, 0];
+    for round in 0..200_u32 {
+        for number in 0..24_u8 {
+            let mut junk = [number; 600];
+            junk[..6].copy_from_slice(&mac);
+            junk[12..14].copy_from_slice(&IPV4);
+            host.world.nic(0).deliver(&junk);
+        }
+        let mut query = [0; 60];
+        query[..6].fill(0xff);
+        query[6..12].copy_from_slice(&HOST_MAC);
+        query[12..14].copy_from_slice(&[0x88, 0xa2]);
+        query[14] = 0x10;
+        query[16..19].copy_from_slice(&[0xff; 3]);
+        query[19] = 1;
+        query[20..24].copy_from_slice(&round.to_be_bytes());
+        host.world.nic(0).deliver(&query);
+        host.world.turn();
+        host.world.turn();
+        let answers = host.world.left(0);
+        let is_ours = |frame: &&Vec<u8>| frame[20..24] == round.to_be_bytes();
+        assert!(answers.iter().any(|frame| is_ours(&frame)), "round {round}");
+    }
+    let events = host.world.node.events();
+    assert!(events.count_of(Event::ManagementDropped.into()) > 0);
+    host.world.assert_all_frames_are_there();
+}
+
+#[test]
+fn any_frame_at_all_is_harmless() {
+    let mut host = Host::new("ip=dhcp\nsyslog=log.example\nntp=10.0.0.1");
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = move || {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed
+    };
+    for _ in 0..20_000 {
+        let len = 14 + (random() % 400) as usize;
+        let mut bytes: Vec<u8> = (0..len).map(|_| random() as u8).collect();
+        bytes[..6].copy_from_slice(&[2, 0, 0, 0, 1, 0]);
+        bytes[12..14].copy_from_slice(if random() % 8 == 0 { &ARP } else { &IPV4 });
+        if random() % 2 == 0 && len > 42 {
+            // An IP packet that is nearly right, for a port that listens.
+            bytes[14] = 0x45;
+            bytes[16..18].copy_from_slice(&((len - 14) as u16).to_be_bytes());
+            bytes[20..22].fill(0);
+            bytes[23] = [1, 6, 17][(random() % 3) as usize];
+            bytes[30..34].copy_from_slice(&[255, 255, 255, 255]);
+            let port = [68_u16, 80, 49_123][(random() % 3) as usize];
+            bytes[36..38].copy_from_slice(&port.to_be_bytes());
+            bytes[24..26].fill(0);
+            let sum = bytes[14..34]
+                .chunks(2)
+                .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])))
+                .sum::<u32>();
+            let sum = (sum & 0xffff) + (sum >> 16);
+            let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
+            bytes[24..26].copy_from_slice(&sum.to_be_bytes());
+            // No checksum is a good checksum, in UDP.
+            bytes[40..42].fill(0);
+        }
+        host.world.nic(0).deliver(&bytes);
+        host.world.turn();
+        host.world.left(0);
+    }
+    host.world.settle();
+    host.world.assert_all_frames_are_there();
+}
+
+#[test]
+fn what_the_api_has_can_be_found() {
+    for path in paths() {
+        assert!(Document::at(path).is_some(), "{path}");
+    }
+    assert_eq!(
+        Document::at("/api/v1/status"),
+        Some(Document::Api(Topic::Status))
+    );
+    assert_eq!(Document::at("/api"), None);
+}
