@@ -50,7 +50,10 @@ pub(super) fn hostile_frames(context: &mut Context) -> Result<Report, Failure> {
     let mut content = vec![0; usize::try_from(SECTORS).expect("a small disk") * 512];
     pattern::fill(&mut content, 0, CONTENT);
     let mut disks = Vec::new();
-    let mut recipe = world::node(context, "node").nic(Nic::on(&switch, NODE[0]).mtu(1500));
+    // Every frame that leaves is judged here, so nothing but AoE may.
+    let mut recipe = world::node(context, "node")
+        .append("ip=off")
+        .nic(Nic::on(&switch, NODE[0]).mtu(1500));
     for slot in 0..SLOTS {
         let path = context.disk(&format!("disk{slot}"), 0)?;
         std::fs::write(&path, &content).or_fail(format_args!("cannot fill {}", path.display()))?;
