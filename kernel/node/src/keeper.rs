@@ -107,6 +107,7 @@ impl Keeper {
 
     /// Keeps state in the area at `first` of a disk. `keys` are the names of the
     /// exports' disks, `away` the records of disks that are not there.
+    #[cold]
     pub fn new(disk: usize, first: u64, generation: u64, keys: Vec<Key>, away: Vec<u8>) -> Self {
         Self {
             place: Some(Place { disk, first }),
@@ -164,6 +165,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
     }
 
     /// Keeps an answer back until what it tells is durable.
+    #[cold]
     pub(crate) fn hold(&mut self, now: Instant, frame: Frame, export: usize, probe: bool) {
         let port = &mut self.ports[usize::from(frame.home())];
         if !port.may_lend(self.keeper.held_len) {
@@ -180,9 +182,11 @@ impl<N: Nic, D: Disk> Node<N, D> {
     /// Begins a copy if there is something to keep, and loses patience with a disk
     /// that does not take one.
     pub(crate) fn keep(&mut self, now: Instant) -> bool {
-        if !self.keeper.is_busy() {
-            return false;
-        }
+        self.keeper.is_busy() && self.keep_now(now)
+    }
+
+    #[cold]
+    fn keep_now(&mut self, now: Instant) -> bool {
         if self.keeper.phase != Phase::Idle {
             let is_late = now.since_us(self.keeper.began) >= PATIENCE_US;
             if is_late {
@@ -206,6 +210,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
         true
     }
 
+    #[cold]
     fn fill_copy(&mut self) {
         let keeper = &mut self.keeper;
         keeper.copy.clear();
@@ -235,6 +240,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
 
     /// Gives the disk the next part of the copy, the flush behind it, or nothing
     /// more.
+    #[cold]
     fn write_part(&mut self, mut frame: Frame) {
         let keeper = &mut self.keeper;
         let (Some(place), Phase::Write(at)) = (keeper.place, keeper.phase) else {
@@ -257,6 +263,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
     }
 
     /// The boot disk is done with a part of the copy, or with its flush.
+    #[cold]
     pub(crate) fn kept(&mut self, now: Instant, frame: Frame, outcome: Outcome) {
         let Some(place) = self
             .keeper
@@ -296,6 +303,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
     }
 
     /// Goes on without keeping anything.
+    #[cold]
     fn lose_state(&mut self, now: Instant, why: &str) {
         let Some(place) = self.keeper.place.take() else {
             return;
@@ -314,6 +322,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
     }
 
     /// Sends the answers that need not wait any longer.
+    #[cold]
     fn let_out(&mut self) {
         for export in 0..self.exports.len() {
             if self.keeper.announce.has(export) && !self.keeper.is_pending(export) {

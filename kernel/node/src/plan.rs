@@ -124,6 +124,7 @@ pub fn shelf_of(mac: [u8; 6]) -> u16 {
 
 /// The name of a disk that holds for as long as the disk does: its serial number
 /// if no other disk here has it, else where it sits.
+#[cold]
 pub fn key_of(disks: &[Candidate<'_>], index: usize) -> Key {
     let disk = &disks[index];
     let same = disks.iter().filter(|other| other.serial == disk.serial);
@@ -138,6 +139,7 @@ pub fn key_of(disks: &[Candidate<'_>], index: usize) -> Key {
 ///
 /// `keys` are the disks' names in the state area, `kept` what it remembers: a disk
 /// without a pin has the slot that it had.
+#[cold]
 pub fn plan(
     config: &Config,
     disks: &[Candidate<'_>],
@@ -170,13 +172,25 @@ pub fn plan(
     planner.select();
     planner.warn_of_unmatched("rw", config.rw.value);
     planner.warn_of_unmatched("export", config.export.value);
-    planner.exports.sort_unstable_by_key(|export| export.slot);
+    sort(&mut planner.exports);
     Plan {
         // Without a port nobody asks; 1 is as good as any.
         shelf: shelf.unwrap_or_else(|| first_mac.map_or(1, shelf_of)),
         exports: planner.exports,
         warnings: planner.warnings,
         notes: planner.notes,
+    }
+}
+
+/// By slot. They are few and nearly in order, and the general sort of the library
+/// is three KiB of code.
+fn sort(exports: &mut [Planned]) {
+    for end in 1..exports.len() {
+        let mut at = end;
+        while at > 0 && exports[at - 1].slot > exports[at].slot {
+            exports.swap(at - 1, at);
+            at -= 1;
+        }
     }
 }
 
@@ -196,6 +210,7 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     /// Disks that are never exported.
+    #[cold]
     fn leave_out(&mut self) {
         for (index, disk) in self.disks.iter().enumerate() {
             match disk.origin {
@@ -212,6 +227,7 @@ impl Planner<'_> {
         }
     }
 
+    #[cold]
     fn place_ram(&mut self) {
         for (index, disk) in self.disks.iter().enumerate() {
             let Origin::Ram { slot } = disk.origin else {
@@ -226,6 +242,7 @@ impl Planner<'_> {
         }
     }
 
+    #[cold]
     fn place_pins(&mut self) {
         for setting in self.config.pins.iter() {
             let pin = setting.value;
@@ -283,6 +300,7 @@ impl Planner<'_> {
 
     /// Gives disks the slots that they had, and keeps the slots of disks that are
     /// away for them.
+    #[cold]
     fn place_kept(&mut self, keys: &[Key], kept: &[Kept<'_>]) {
         for kept in kept.iter().filter(|kept| kept.first == 0) {
             let Some(taken) = self.reserved.get_mut(usize::from(kept.slot)) else {
@@ -305,6 +323,7 @@ impl Planner<'_> {
         }
     }
 
+    #[cold]
     fn place_rest(&mut self) {
         let mut slot = 0;
         for (index, disk) in self.disks.iter().enumerate() {
@@ -341,6 +360,7 @@ impl Planner<'_> {
     }
 
     /// Keeps what `export=` says.
+    #[cold]
     fn select(&mut self) {
         let selection = self.config.export.value;
         let mut exports = core::mem::take(&mut self.exports);
@@ -348,6 +368,7 @@ impl Planner<'_> {
         self.exports = exports;
     }
 
+    #[cold]
     fn push(
         &mut self,
         slot: u8,
@@ -409,6 +430,7 @@ impl Planner<'_> {
         Ok(())
     }
 
+    #[cold]
     fn selected(&self, selection: Selection, slot: u8, disk: u8) -> bool {
         match selection {
             Selection::All => true,
@@ -421,6 +443,7 @@ impl Planner<'_> {
     }
 
     /// Whether the disk is the one that `selector` names by what it is.
+    #[cold]
     fn is(&self, index: usize, selector: Selector) -> bool {
         let disk = &self.disks[index];
         match selector {
@@ -433,6 +456,7 @@ impl Planner<'_> {
     }
 
     /// A name in a list that means no export is a slip of the pen.
+    #[cold]
     fn warn_of_unmatched(&mut self, key: &str, selection: Selection) {
         let Selection::Some(list) = selection else {
             return;

@@ -55,6 +55,7 @@ pub struct Loaded {
 }
 
 /// Reads the newer of the two copies that is whole; no records if neither is.
+#[cold]
 pub fn load(blocks: &mut impl Blocks, first: u64) -> Result<Loaded, Unread> {
     let mut newest = Loaded {
         generation: 0,
@@ -120,6 +121,7 @@ impl Copy {
 
     /// Adds bytes that are whole records already; false if there is no room.
     #[must_use]
+    #[cold]
     pub fn add_raw(&mut self, records: &[u8]) -> bool {
         let fits = self.bytes.len() + records.len() <= COPY_SECTORS * SECTOR_BYTES;
         if fits {
@@ -130,6 +132,7 @@ impl Copy {
 
     /// Adds a record; false if there is no room.
     #[must_use]
+    #[cold]
     pub fn add(&mut self, record: &Record<'_>) -> bool {
         let bytes = record.bytes();
         if self.bytes.len() + bytes > COPY_SECTORS * SECTOR_BYTES {
@@ -153,6 +156,7 @@ impl Copy {
     }
 
     /// Ends it: from now on [`sectors`](Self::sectors) are what is to be written.
+    #[cold]
     pub fn seal(&mut self, generation: u64) {
         let bytes = self.bytes.len() - SECTOR_BYTES;
         let sum = crc::of(&self.bytes[SECTOR_BYTES..]);
@@ -243,6 +247,7 @@ pub fn records(mut bytes: &[u8]) -> impl Iterator<Item = Kept<'_>> {
     })
 }
 
+#[cold]
 fn record(raw: &[u8]) -> Option<Kept<'_>> {
     let mut rest = raw.get(2..)?;
     let mut take = |len: usize| -> Option<&[u8]> {

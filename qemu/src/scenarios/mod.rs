@@ -175,14 +175,14 @@ static ALL: &[Scenario] = &[
         run: linux::mtu_9000,
     },
     Scenario {
-        name: "linux-q35",
+        name: "linux-sata-e1000e",
         sentence: "the same on the devices that QEMU's q35 has by itself: AHCI and e1000e",
         limit: seconds(240),
         linux: true,
         run: cards::linux_q35,
     },
     Scenario {
-        name: "linux-virtualbox",
+        name: "linux-sata-e1000",
         sentence: "the same on the devices that VirtualBox has by itself: AHCI and e1000",
         limit: seconds(240),
         linux: true,

@@ -97,6 +97,7 @@ impl Volume {
         Ok(Self::parse(&sector, first, sectors))
     }
 
+    #[cold]
     fn parse(sector: &Sector, first: u64, sectors: u64) -> Option<Self> {
         let is_boot_sector = matches!(sector[0], 0xeb | 0xe9) && sector[510..] == [0x55, 0xaa];
         let sector_bytes = number::<2>(sector, 11);
@@ -156,6 +157,7 @@ impl Volume {
     }
 
     /// Its label: the one in the root directory, else the one in its first sector.
+    #[cold]
     pub fn label(&self, blocks: &mut impl Blocks) -> Result<Text<11>, Trouble> {
         let mut label = None;
         self.walk_root(blocks, &mut |raw| {
@@ -168,6 +170,7 @@ impl Volume {
     }
 
     /// The file with this name in the root directory, in whatever case.
+    #[cold]
     pub fn find(&self, blocks: &mut impl Blocks, name: &str) -> Result<Option<Entry>, Trouble> {
         let mut found = None;
         self.list(blocks, &mut |entry| {
@@ -181,6 +184,7 @@ impl Volume {
 
     /// Shows every file and directory of the root directory until `show` says
     /// false.
+    #[cold]
     pub fn list(
         &self,
         blocks: &mut impl Blocks,
@@ -214,6 +218,7 @@ impl Volume {
 
     /// Reads a file from its beginning, as much of it as `bytes` has room for;
     /// returns how much that was.
+    #[cold]
     pub fn read(
         &self,
         blocks: &mut impl Blocks,
@@ -245,6 +250,7 @@ impl Volume {
     }
 
     /// The cluster behind `cluster`, which is one of ours; `None` at the end.
+    #[cold]
     fn next(&self, blocks: &mut impl Blocks, cluster: u32) -> Result<Option<u32>, Trouble> {
         let mut sector = [0; SECTOR_BYTES];
         let at = u64::from(cluster);
@@ -279,6 +285,7 @@ impl Volume {
 
     /// Shows the entries of the root directory, up to the one that ends it or
     /// until `show` says false.
+    #[cold]
     fn walk_root(
         &self,
         blocks: &mut impl Blocks,
@@ -350,6 +357,7 @@ impl LongName {
     }
 
     /// Takes one part in.
+    #[cold]
     fn take(&mut self, raw: &[u8]) {
         const LAST: u8 = 0x40;
         let part = raw[0] & 0x3f;
@@ -374,6 +382,7 @@ impl LongName {
     }
 
     /// The name, if it is whole and belongs to the short name in `raw`.
+    #[cold]
     fn name(&self, raw: &[u8]) -> Option<Text<64>> {
         let sum = raw[..11]
             .iter()

@@ -70,6 +70,7 @@ pub struct Survey {
 }
 
 /// Looks at a disk.
+#[cold]
 pub fn survey(blocks: &mut impl Blocks) -> Result<Survey, Unread> {
     let sectors = blocks.sectors();
     let mut found = Survey {
@@ -112,6 +113,7 @@ pub fn survey(blocks: &mut impl Blocks) -> Result<Survey, Unread> {
 }
 
 impl Survey {
+    #[cold]
     fn look_at(&mut self, blocks: &mut impl Blocks, volume: Volume) -> Result<(), Unread> {
         let label = match volume.label(blocks) {
             Ok(label) => label,

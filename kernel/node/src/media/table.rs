@@ -92,6 +92,7 @@ impl Partition {
 pub type Partitions = List<Partition, PARTITIONS_MAX>;
 
 /// Reads the partitions of a disk. None is an ordinary answer.
+#[cold]
 pub fn partitions(blocks: &mut impl Blocks) -> Result<Partitions, Unread> {
     let mut sector = [0; SECTOR_BYTES];
     let mut found = List::new(Partition::NONE);
@@ -150,6 +151,7 @@ fn entries(sector: &Sector) -> [Entry; 4] {
 }
 
 /// Adds a partition, if it is one.
+#[cold]
 fn push(found: &mut Partitions, blocks: &impl Blocks, at: u16, entry: &Entry) {
     let end = entry.first.checked_add(entry.sectors);
     let is_within = end.is_some_and(|end| end <= blocks.sectors());
@@ -167,6 +169,7 @@ fn push(found: &mut Partitions, blocks: &impl Blocks, at: u16, entry: &Entry) {
 
 /// Follows the chain of logical partitions: each link names its partition,
 /// counted from itself, and the next link, counted from the extended partition.
+#[cold]
 fn logical(
     blocks: &mut impl Blocks,
     found: &mut Partitions,
@@ -198,6 +201,7 @@ fn logical(
 }
 
 /// Reads the GPT whose header is at `at`; `None` if there is no good one.
+#[cold]
 fn gpt(blocks: &mut impl Blocks, at: u64) -> Result<Option<Partitions>, Unread> {
     let mut sector = [0; SECTOR_BYTES];
     if at >= blocks.sectors() {
@@ -267,6 +271,7 @@ impl Header {
 }
 
 /// Adds an entry that is in use (UEFI 2.10, table 5.6).
+#[cold]
 fn push_gpt(found: &mut Partitions, header: &Header, at: u16, entry: &[u8]) {
     let id = |at: usize| -> [u8; 16] { core::array::from_fn(|index| entry[at + index]) };
     let (first, last) = (number::<8>(entry, 32), number::<8>(entry, 40));
