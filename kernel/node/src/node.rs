@@ -156,7 +156,12 @@ impl<N: Nic, D: Disk> Node<N, D> {
         let records = area.as_ref().map_or(&[][..], |area| &area.loaded.records);
         let kept: Vec<_> = state::records(records).collect();
         let mut plan = plan::plan(config, &candidates, first_mac, &keys, &kept);
-        if area.is_none() {
+        if area.is_some() {
+            // The state area keeps them where they are.
+            plan.exports
+                .iter_mut()
+                .for_each(|export| export.by_order = false);
+        } else {
             plan.notes.push(
                 "no boot disk of ublade: what hosts set lasts until the next restart".to_string(),
             );

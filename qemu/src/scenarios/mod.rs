@@ -16,6 +16,7 @@ mod linux;
 mod memory;
 mod nvme;
 mod outage;
+mod own_disk;
 mod power;
 mod powercut;
 mod sata;
@@ -96,6 +97,22 @@ static ALL: &[Scenario] = &[
         limit: seconds(180),
         linux: false,
         run: powercut::power_cut,
+    },
+    Scenario {
+        name: "settings",
+        sentence: "the command line is stronger than fw_cfg, SMBIOS and ublade.conf, each value \
+                   says where it is from, and the disk with the file is never exported",
+        limit: seconds(60),
+        linux: false,
+        run: own_disk::settings,
+    },
+    Scenario {
+        name: "state",
+        sentence: "a node killed while it writes its state has the old or the new afterwards, and \
+                   always what it has told",
+        limit: seconds(120),
+        linux: false,
+        run: own_disk::state,
     },
     Scenario {
         name: "power-button",

@@ -136,7 +136,7 @@ const HOUSE: &[Room] = &[
     Room {
         name: "qemu",
         ours: &["aoe"],
-        others: &["command-fds", "serde_json"],
+        others: &["command-fds", "fatfs", "serde_json"],
         tests: TEST_TOOLS,
     },
     Room {
