@@ -20,14 +20,13 @@
 //! ends whose size is told in cylinders: old VHD readers round down to those.
 
 use crate::fat;
+use crate::layout::{BOOT_FILE_LBA, MBR_BYTES, MBR_SECTORS_AT, MBR_START_LBA_AT};
 use sha2::{Digest, Sha256};
 
 /// Bytes of a sector.
 pub const SECTOR_BYTES: usize = 512;
 /// Sectors of the disk: 8 MiB.
 pub const SECTORS: u32 = 16_384;
-/// Where the boot file is that our boot sector loads.
-pub const BOOT_FILE_LBA: u32 = 128;
 /// The partition that the node keeps its state in.
 pub const STATE: Partition = Partition {
     kind: 0xda,
@@ -49,10 +48,6 @@ pub const CONF_PATH: &str = "ublade.conf";
 /// The label by which the node finds the volume on another disk, too.
 pub const LABEL: &str = "UBLADE";
 
-const CODE_BYTES: usize = 440;
-/// Where the boot sector's code keeps where the boot file is, and its sectors.
-const START_LBA_AT: usize = 432;
-const SECTORS_AT: usize = 436;
 const DISK_NUMBER: usize = 440;
 const TABLE: usize = 446;
 const MARK: usize = 510;
@@ -154,16 +149,16 @@ pub fn raw(content: &Content<'_>) -> Result<Vec<u8>, String> {
 fn first_sector(content: &Content<'_>) -> Result<[u8; SECTOR_BYTES], String> {
     let mut sector = [0; SECTOR_BYTES];
     let code = content.boot_sector;
-    if code.len() != CODE_BYTES {
+    if code.len() != MBR_BYTES {
         return Err(format!(
-            "the boot sector's code has {} bytes and not {CODE_BYTES}",
+            "the boot sector's code has {} bytes and not {MBR_BYTES}",
             code.len()
         ));
     }
     let sectors = content.boot_file.len().div_ceil(SECTOR_BYTES) as u32;
-    sector[..CODE_BYTES].copy_from_slice(code);
-    sector[START_LBA_AT..START_LBA_AT + 4].copy_from_slice(&BOOT_FILE_LBA.to_le_bytes());
-    sector[SECTORS_AT..SECTORS_AT + 4].copy_from_slice(&sectors.to_le_bytes());
+    sector[..MBR_BYTES].copy_from_slice(code);
+    sector[MBR_START_LBA_AT..MBR_START_LBA_AT + 4].copy_from_slice(&BOOT_FILE_LBA.to_le_bytes());
+    sector[MBR_SECTORS_AT..MBR_SECTORS_AT + 4].copy_from_slice(&sectors.to_le_bytes());
     sector[DISK_NUMBER..DISK_NUMBER + 4].copy_from_slice(&content.number("disk").to_le_bytes());
     for (index, partition) in [BOOT, STATE].iter().enumerate() {
         let at = TABLE + 16 * index;

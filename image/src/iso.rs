@@ -10,6 +10,7 @@
 //! names, for those who look into it.
 
 use crate::disk::{self, Content, SECTOR_BYTES};
+use crate::layout;
 
 /// Bytes of a block, and sectors of a disk in it.
 const BLOCK_BYTES: usize = 2048;
@@ -23,8 +24,8 @@ const PATHS_LITTLE: u32 = 19;
 const PATHS_BIG: u32 = 20;
 const ROOT: u32 = 21;
 const CATALOG: u32 = 22;
-const _: () = assert!(CATALOG < disk::BOOT_FILE_LBA / PER_BLOCK);
-const _: () = assert!(disk::BOOT_FILE_LBA.is_multiple_of(PER_BLOCK));
+const _: () = assert!(CATALOG < layout::BOOT_FILE_LBA / PER_BLOCK);
+const _: () = assert!(layout::BOOT_FILE_LBA.is_multiple_of(PER_BLOCK));
 const _: () = assert!(disk::BOOT.first.is_multiple_of(PER_BLOCK));
 const _: () = assert!(disk::SECTORS.is_multiple_of(PER_BLOCK));
 
@@ -35,7 +36,7 @@ const PATH_TABLE_BYTES: u32 = 10;
 pub fn iso(content: &Content<'_>) -> Result<Vec<u8>, String> {
     let mut image = disk::raw(content)?;
     let boot_file = Extent {
-        block: disk::BOOT_FILE_LBA / PER_BLOCK,
+        block: layout::BOOT_FILE_LBA / PER_BLOCK,
         bytes: u32::try_from(content.boot_file.len()).expect("it fitted the disk"),
     };
     let boot_partition = Extent {

@@ -36,5 +36,6 @@ pub const MBR_BYTES: usize = 440;
 pub const MBR_START_LBA_AT: usize = 432;
 /// In the boot sector: how many sectors the boot file has (32 bits). As above.
 pub const MBR_SECTORS_AT: usize = 436;
-/// Where the boot file starts on a disk of ours.
-pub const BOOT_FILE_LBA: u32 = 64;
+/// Where the boot file starts on a disk of ours: behind the place that a CD-ROM
+/// has for its descriptors, so that disk and ISO are laid out alike.
+pub const BOOT_FILE_LBA: u32 = 128;

@@ -34,6 +34,8 @@ pub struct BootFiles {
     pub boot_file: PathBuf,
     /// The ELF with the PVH entry.
     pub elf: PathBuf,
+    /// The folder with the images that `cargo xtask image` makes of it.
+    pub images: PathBuf,
 }
 
 /// The machine that QEMU plays.

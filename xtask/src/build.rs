@@ -2,7 +2,7 @@
 
 use crate::house::House;
 use crate::progress::Step;
-use image::{Artifacts, Options};
+use ::image::{Artifacts, Options};
 use qemu::{BootFiles, Failure};
 
 /// Builds, shows progress, and prints what came out.
@@ -21,7 +21,7 @@ pub fn build(house: &House) -> Result<Artifacts, Failure> {
         workspace: house.root().to_path_buf(),
         ..Options::default()
     };
-    let built = image::build(&options);
+    let built = ::image::build(&options);
     step.end(if built.is_ok() { "ok" } else { "FAIL" });
     built.map_err(|error| {
         let (sentence, rest) = error.split_once('\n').unwrap_or((&error, ""));
@@ -34,6 +34,11 @@ pub fn files(built: &Artifacts) -> BootFiles {
     BootFiles {
         boot_file: built.boot_file.clone(),
         elf: built.elf.clone(),
+        images: built
+            .boot_file
+            .parent()
+            .expect("it is in a folder")
+            .to_path_buf(),
     }
 }
 

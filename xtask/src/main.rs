@@ -11,6 +11,7 @@ mod command;
 mod freestanding;
 mod fuzz;
 mod house;
+mod image;
 mod interrupt;
 mod progress;
 mod run;
@@ -36,6 +37,8 @@ struct Arguments {
 enum Verb {
     /// Build the kernel and its boot file, and print their sizes
     Build,
+    /// Disk, ISO and hypervisor images, with --conf FILE in them; --list says which is for what
+    Image(image::Options),
     /// Build, boot in QEMU, write and read back through AoE, then the node's console
     Run(run::Options),
     /// Everything: format, lints, unit and exhaustive tests, house rules, real machines
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
     let house = House::here();
     let outcome = match verb {
         Verb::Build => build::verb(&house),
+        Verb::Image(options) => image::verb(&house, &options),
         Verb::Run(options) => run::verb(&house, &options),
         Verb::Test(options) => test::verb(&house, &options),
         Verb::Bench(options) => bench::verb(&house, &options),

@@ -36,6 +36,8 @@ pub struct Options {
     #[arg(long)]
     elf: PathBuf,
     #[arg(long)]
+    images: PathBuf,
+    #[arg(long)]
     kvm: bool,
 }
 
@@ -51,6 +53,7 @@ pub fn run_apart(
     let mut command = process::Command::new(THIS_PROGRAM);
     command.args(["scenario", scenario.name, "--boot-file"]);
     command.arg(&boot.boot_file).arg("--elf").arg(&boot.elf);
+    command.arg("--images").arg(&boot.images);
     if accel == Accel::Kvm {
         command.arg("--kvm");
     }
@@ -93,6 +96,7 @@ pub fn verb(house: &House, options: &Options) -> Result<(), Failure> {
     let boot = BootFiles {
         boot_file: options.boot_file.clone(),
         elf: options.elf.clone(),
+        images: options.images.clone(),
     };
     let accel = if options.kvm { Accel::Kvm } else { Accel::Tcg };
     let debs = Debs::new(&house.cache());
@@ -161,6 +165,7 @@ mod tests {
         let boot = BootFiles {
             boot_file: PathBuf::new(),
             elf: PathBuf::new(),
+            images: PathBuf::new(),
         };
         let here = Path::new(".");
         let context = Context::new(here, &boot, &Debs::new(here), Accel::Tcg, limit);

@@ -7,7 +7,8 @@
 
 use crate::house::House;
 use crate::progress::Step;
-use crate::{build, command, freestanding, scenario, tidy};
+use crate::{build, command, freestanding, image, scenario, tidy};
+use ::image::conf::Conf;
 use qemu::packages::{self, Debs};
 use qemu::{Accel, BootFiles, Failure, Scenario, scenarios};
 use std::path::PathBuf;
@@ -82,7 +83,7 @@ struct Passed {
     note: String,
 }
 
-const CHECKS: [Check; 6] = [
+const CHECKS: [Check; 7] = [
     Check {
         name: "format",
         sentence: "every file is as rustfmt writes it",
@@ -112,6 +113,12 @@ const CHECKS: [Check; 6] = [
         name: "freestanding",
         sentence: "the kernel links alone, needs nothing, and is small",
         run: stands_alone,
+    },
+    Check {
+        name: "images",
+        sentence: "every image is the same when made twice, and what the tools of others take \
+                   it for",
+        run: images,
     },
 ];
 
@@ -238,7 +245,9 @@ impl Bench<'_> {
         packages::ensure(&[packages::QEMU], &mut |line| eprintln!("  {line}"))?;
         eprintln!("  packages for guests");
         scenarios::prepare(wanted, &Debs::new(&self.house.cache()))?;
-        let boot = build::files(&build::build(self.house)?);
+        let built = build::build(self.house)?;
+        let boot = build::files(&built);
+        image::make(&built, &Conf::ready_made(), &boot.images)?;
         let accel = Accel::choose(&boot, &self.logs);
         Ok((boot, accel))
     }
@@ -342,6 +351,12 @@ fn stands_alone(bench: &Bench<'_>, _step: &Step) -> Result<Passed, Failure> {
         "boot file {} KiB",
         built.boot_file_bytes.div_ceil(1024)
     )))
+}
+
+fn images(bench: &Bench<'_>, step: &Step) -> Result<Passed, Failure> {
+    let folder = bench.house.fresh_folder("test/images")?;
+    let built = build::build(bench.house)?;
+    image::check(&built, &folder, &mut |line| step.say(line)).map(one)
 }
 
 /// The sum of "N passed" over the closing lines of cargo test.
