@@ -11,40 +11,40 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// A shelf that only the loader's command line can have brought.
-const SHELF: u16 = 5;
+pub(super) const SHELF: u16 = 5;
 
-const XORRISO: Need = Need {
+pub(super) const XORRISO: Need = Need {
     program: "xorriso",
     package: "xorriso",
 };
-const GRUB: &[Need] = &[
-    XORRISO,
-    Need {
-        program: "grub-mkrescue",
-        package: "grub-common",
-    },
-    Need {
-        program: GRUB_BIOS,
-        package: "grub-pc-bin",
-    },
-    Need {
-        program: "mformat",
-        package: "mtools",
-    },
-];
-const GRUB_BIOS: &str = "/usr/lib/grub/i386-pc/cdboot.img";
+pub(super) const MKRESCUE: Need = Need {
+    program: "grub-mkrescue",
+    package: "grub-common",
+};
+pub(super) const MFORMAT: Need = Need {
+    program: "mformat",
+    package: "mtools",
+};
 const ISOLINUX: &str = "/usr/lib/ISOLINUX/isolinux.bin";
 const LDLINUX: &str = "/usr/lib/syslinux/modules/bios/ldlinux.c32";
 
 pub(super) const ROWS: &[Row] = &[
     Row {
-        needs: GRUB,
+        needs: &[
+            XORRISO,
+            MKRESCUE,
+            MFORMAT,
+            Need {
+                program: "/usr/lib/grub/i386-pc/cdboot.img",
+                package: "grub-pc-bin",
+            },
+        ],
         ..Row::new(
             "grub-bios",
             "GRUB's linux command",
             "SeaBIOS, GRUB",
             |context| {
-                let disc = grub(context)?;
+                let disc = grub(context, "/usr/lib/grub/i386-pc")?;
                 row(context, from(context, &disc), Some(SHELF))
             },
         )
@@ -81,16 +81,15 @@ fn from(context: &Context, disc: &Path) -> Recipe {
         .disk(Disk::file(disc).model("ide-cd").property("bootindex=0"))
 }
 
-/// GRUB's rescue disc with our boot file on it.
-fn grub(context: &Context) -> Result<PathBuf, Failure> {
+/// GRUB's rescue disc, of the `modules` of a platform, with our boot file on it.
+pub(super) fn grub(context: &Context, modules: &str) -> Result<PathBuf, Failure> {
     let tree = tree(context, &["boot/grub"])?;
     let menu = format!("set timeout=0\nlinux /ublade ublade.shelf={SHELF}\nboot\n");
     put(&tree.join("boot/grub/grub.cfg"), menu.as_bytes())?;
     let disc = context.folder().join("grub.iso");
-    let modules = Path::new(GRUB_BIOS).parent().expect("it is in a folder");
     let arguments = [
         "-d".as_ref(),
-        modules.as_os_str(),
+        modules.as_ref(),
         "-o".as_ref(),
         disc.as_os_str(),
         tree.as_os_str(),

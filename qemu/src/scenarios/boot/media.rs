@@ -84,7 +84,7 @@ fn machine(context: &Context) -> Recipe {
 
 /// The image `name` as the first thing to start from. What the node writes to it
 /// is forgotten when the machine ends.
-fn image(context: &Context, name: &str, format: &str) -> Disk {
+pub(super) fn image(context: &Context, name: &str, format: &str) -> Disk {
     let path = context.boot().images.join(name);
     let path = path.display().to_string().replace(',', ",,");
     Disk::backed_by(&format!("format={format},file={path},snapshot=on")).property("bootindex=0")
@@ -95,7 +95,11 @@ fn with_settings(context: &Context, disk: Disk) -> Result<Report, Failure> {
     settings_of(context, machine(context).disk(disk)).map(|(report, _)| report)
 }
 
-fn settings_of(context: &Context, recipe: Recipe) -> Result<(Report, Duration), Failure> {
+/// The same, of any machine; and the time to its first frame.
+pub(super) fn settings_of(
+    context: &Context,
+    recipe: Recipe,
+) -> Result<(Report, Duration), Failure> {
     started(context, recipe, None, |node| {
         let line = "setting rw=all (ublade.conf)";
         node.wait_for(line, context.seconds(5)).map(drop)

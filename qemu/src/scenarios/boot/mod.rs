@@ -17,6 +17,7 @@ mod loaders;
 mod media;
 mod network;
 mod ovmf;
+mod uefi;
 
 use super::world::{self, CLIENT, NODE, blame, must};
 use crate::client::{Client, Flow};
@@ -121,6 +122,7 @@ pub fn rows() -> impl Iterator<Item = &'static Row> {
         direct::ROWS,
         media::ROWS,
         loaders::ROWS,
+        uefi::ROWS,
         network::ROWS,
         diskless::ROWS,
     ]
@@ -173,7 +175,7 @@ fn started(
     context: &Context,
     recipe: Recipe,
     shelf: Option<u16>,
-    ask: impl Fn(&Machine) -> Result<(), Failure>,
+    ask: impl FnOnce(&mut Machine) -> Result<(), Failure>,
 ) -> Result<(Report, Duration), Failure> {
     let switch = context.switch("net")?;
     let mut client = Client::new(&switch, CLIENT);
@@ -184,7 +186,7 @@ fn started(
         .map_err(blame(&node))?;
     let first_answer = node.started().elapsed();
     serves(context, &node, &mut client, shelf)?;
-    ask(&node)?;
+    ask(&mut node)?;
     let mut report = Report::new();
     report.note(format!(
         "first frame after {:.3} s, first answer after {:.3} s",
