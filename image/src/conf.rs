@@ -4,14 +4,13 @@
 //! not only on the console of a machine in another room.
 
 use node::config::{Config, Source};
+use node::media::CONF_BYTES_MAX;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 /// What the ready-made images say.
 pub const DEFAULT: &[u8] = include_bytes!("../ublade.conf");
-/// The node reads no more of the file than this.
-pub const BYTES_MAX: usize = 64 << 10;
 
 /// Settings, and what the node will say about them.
 #[derive(Clone, Debug)]
@@ -33,16 +32,16 @@ impl Conf {
         let mut bytes = Vec::new();
         // One byte more than may be, so that a device without an end ends, too.
         File::open(path)
-            .and_then(|file| file.take(BYTES_MAX as u64 + 1).read_to_end(&mut bytes))
+            .and_then(|file| file.take(CONF_BYTES_MAX as u64 + 1).read_to_end(&mut bytes))
             .map_err(|error| format!("{}: {error}", path.display()))?;
         Self::of(bytes).map_err(|error| format!("{}: {error}", path.display()))
     }
 
     fn of(bytes: Vec<u8>) -> Result<Self, String> {
-        if bytes.len() > BYTES_MAX {
+        if bytes.len() > CONF_BYTES_MAX {
             return Err(format!(
-                "settings may have {} KiB, and this file has more",
-                BYTES_MAX >> 10
+                "the node reads {} KiB of settings, and this file has more",
+                CONF_BYTES_MAX >> 10
             ));
         }
         let mut config = Box::new(Config::new());
@@ -90,10 +89,10 @@ mod tests {
 
     #[test]
     fn a_file_at_the_limit_is_taken_and_one_byte_more_is_not() {
-        let file = vec![b'#'; BYTES_MAX];
+        let file = vec![b'#'; CONF_BYTES_MAX];
         assert!(Conf::of(file.clone()).is_ok());
         let error = Conf::of([file, vec![b'#']].concat()).unwrap_err();
-        assert!(error.contains("64 KiB"), "{error}");
+        assert!(error.contains("16 KiB"), "{error}");
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub const BOOT: Partition = Partition {
 /// Where UEFI looks on a disk that nobody installed (UEFI 2.10, 3.5.1.1).
 const UEFI_PATH: &str = "EFI/BOOT/BOOTX64.EFI";
 /// The node's settings.
-pub const CONF_PATH: &str = "ublade.conf";
+pub const CONF_PATH: &str = node::media::CONF_NAME;
 /// The label by which the node finds the volume on another disk, too.
 pub const LABEL: &str = "UBLADE";
 
@@ -198,6 +198,35 @@ fn cylinder_head_sector(lba: u32) -> [u8; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use node::media::{self, Blocks, Own, Sector, Unread};
+
+    /// A disk in memory, for the node's readers.
+    struct Memory(Vec<u8>);
+
+    impl Blocks for Memory {
+        fn sectors(&self) -> u64 {
+            (self.0.len() / SECTOR_BYTES) as u64
+        }
+
+        fn read(&mut self, lba: u64, sector: &mut Sector) -> Result<(), Unread> {
+            let at = lba as usize * SECTOR_BYTES;
+            sector.copy_from_slice(&self.0[at..at + SECTOR_BYTES]);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_node_knows_disk_and_iso_for_its_own_and_finds_settings_and_state() {
+        for image in [raw(&CONTENT), crate::iso::iso(&CONTENT)] {
+            let mut disk = Memory(image.unwrap());
+            let found = media::survey(&mut disk).unwrap();
+            assert_eq!(found.own, Some(Own::Boot));
+            assert_eq!(found.state, Some((1536, 512)));
+            let mut text = vec![0; media::CONF_BYTES_MAX];
+            let bytes = found.conf.unwrap().read(&mut disk, &mut text).unwrap();
+            assert_eq!(&text[..bytes], CONTENT.conf);
+        }
+    }
 
     const CONTENT: Content<'_> = Content {
         boot_sector: &[0xfa; 440],

@@ -161,7 +161,7 @@ impl Volume {
             }
             let bytes: Vec<u8> = inside.iter().flat_map(|entry| entry.0).collect();
             self.put(own, &bytes);
-            entries.extend(named(name, entries.len(), attribute::FOLDER, own, 0));
+            entries.extend(named(name, &entries, attribute::FOLDER, own, 0));
         }
         for (name, bytes) in &folder.files {
             let first = match bytes.len().div_ceil(SECTOR_BYTES) {
@@ -172,7 +172,7 @@ impl Volume {
                 self.put(first, bytes);
             }
             let size = u32::try_from(bytes.len()).expect("it fitted the volume");
-            entries.extend(named(name, entries.len(), attribute::FILE, first, size));
+            entries.extend(named(name, &entries, attribute::FILE, first, size));
         }
         Ok(entries)
     }
@@ -260,6 +260,11 @@ impl Entry {
         Self(entry)
     }
 
+    /// The first entry of a long name, which is the last part of it.
+    fn is_long_and_last(&self) -> bool {
+        self.0[11] == attribute::LONG_NAME && self.0[0] & 0x40 != 0
+    }
+
     /// Part `number` (from 1) of a long name, which belongs to a short one.
     fn long(number: u8, is_last: bool, part: &[u16], short: [u8; 11]) -> Self {
         const PLACES: [usize; 13] = [1, 3, 5, 7, 9, 14, 16, 18, 20, 22, 24, 28, 30];
@@ -280,8 +285,8 @@ impl Entry {
 }
 
 /// The entries of a name: one if it is a short name as it stands, otherwise its long
-/// name in front. `before` entries of the folder make the short one unlike theirs.
-fn named(name: &str, before: usize, attributes: u8, cluster: u16, size: u32) -> Vec<Entry> {
+/// name in front, and a short one that no name `before` it in the folder has.
+fn named(name: &str, before: &[Entry], attributes: u8, cluster: u16, size: u32) -> Vec<Entry> {
     let (base, extension) = name.rsplit_once('.').unwrap_or((name, ""));
     let is_short = base.len() <= 8
         && extension.len() <= 3
@@ -293,7 +298,8 @@ fn named(name: &str, before: usize, attributes: u8, cluster: u16, size: u32) -> 
         return vec![Entry::new(short, attributes, cluster, size)];
     }
     let upper = |text: &str, most: usize| text[..text.len().min(most)].to_ascii_uppercase();
-    let base = format!("{}~{}", upper(base, 5), before + 1);
+    let made_up = before.iter().filter(|entry| entry.is_long_and_last());
+    let base = format!("{}~{}", upper(base, 6), made_up.count() + 1);
     let short = padded(base.as_bytes(), upper(extension, 3).as_bytes());
     let units: Vec<u16> = name.encode_utf16().collect();
     let parts = units.chunks(13).count();
