@@ -1,17 +1,18 @@
-//! The console: a serial port, and what was said on it.
+//! The console: a serial port, the screen, and what was said on them.
 //!
 //! Everything that is written goes into a ring first; the ring is what is left to
 //! read when there is no port, or nobody at it. While the machine starts, each
 //! line is sent at once, so that the last line before a fault is seen. Once the
 //! node serves, a line costs a copy: the port takes sixteen bytes whenever the
-//! loop comes by, and a slow line never holds up a frame.
+//! loop comes by, the screen one letter, and a slow line never holds up a frame.
 //!
 //! A port that does not take a byte in time is taken for absent, for good.
 
 use crate::arch::Port;
+use crate::screen::Screen;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
-use hermit_sync::InterruptTicketMutex;
+use hermit_sync::{InterruptTicketMutex, InterruptTicketMutexGuard};
 use log::{Level, LevelFilter, Metadata, Record};
 use metal::serial::Serial;
 use node::config::LogLevel;
@@ -89,7 +90,14 @@ struct Console {
     written: usize,
     sent: usize,
     heard: usize,
+    /// Whether the screen shows it, and how many bytes it has taken.
+    on_screen: bool,
+    drawn: usize,
 }
+
+/// The screen, if there is one. Locked after the console by those who need both;
+/// the last words need only this.
+static SCREEN: InterruptTicketMutex<Option<Screen>> = InterruptTicketMutex::new(None);
 
 static CONSOLE: InterruptTicketMutex<Console> = InterruptTicketMutex::new(Console {
     uart: None,
@@ -97,6 +105,8 @@ static CONSOLE: InterruptTicketMutex<Console> = InterruptTicketMutex::new(Consol
     written: 0,
     sent: 0,
     heard: 0,
+    on_screen: false,
+    drawn: 0,
 });
 
 /// Whether there is something that [`hear`] has not given out.
@@ -111,7 +121,9 @@ impl Console {
         self.kept[self.written % KEPT_BYTES] = byte;
         self.written += 1;
         // What was overwritten before it was sent is lost.
-        self.sent = self.sent.max(self.written.saturating_sub(KEPT_BYTES));
+        let first = self.written.saturating_sub(KEPT_BYTES);
+        self.sent = self.sent.max(first);
+        self.drawn = self.drawn.max(first);
     }
 
     /// Sends up to a FIFO of bytes, if the port is empty.
@@ -129,7 +141,19 @@ impl Console {
         }
     }
 
-    /// Sends everything.
+    /// Draws one letter, or wipes its place.
+    fn draw_some(&mut self) {
+        match &mut *SCREEN.lock() {
+            Some(screen) if self.on_screen => screen.step(|| {
+                let byte = self.kept[self.drawn % KEPT_BYTES];
+                self.drawn += 1;
+                Some(byte)
+            }),
+            _ => self.drawn = self.written,
+        }
+    }
+
+    /// Sends and draws everything.
     fn flush(&mut self) {
         while self.sent < self.written {
             if self.uart.is_some_and(|uart| !uart.wait()) {
@@ -137,6 +161,9 @@ impl Console {
                 PORT.store(0, Ordering::Relaxed);
             }
             self.send_some();
+        }
+        while self.drawn < self.written {
+            self.draw_some();
         }
     }
 }
@@ -153,9 +180,16 @@ impl Write for Console {
     }
 }
 
-/// Opens the console on a port. What was said before is sent now.
-pub fn open(serial: Option<Serial>) {
+/// Says that there is a screen. The last words are shown on it in any case.
+pub fn found(screen: Option<Screen>) {
+    *SCREEN.lock() = screen;
+}
+
+/// Opens the console on a port, on the screen, or both. What was said before is
+/// sent now.
+pub fn open(serial: Option<Serial>, on_screen: bool) {
     let mut console = CONSOLE.lock();
+    console.on_screen = on_screen;
     console.uart = serial.and_then(Uart::open);
     PORT.store(console.uart.map_or(0, |uart| uart.0), Ordering::Relaxed);
     console.flush();
@@ -180,13 +214,16 @@ pub fn go_to_background() {
     BACKGROUND.store(true, Ordering::Relaxed);
 }
 
-/// Sends a little, if the port is free. True if there is more to send.
+/// Sends a little, if the port is free, and draws a letter. True if there is more to send.
 pub fn pump() -> bool {
     let mut console = CONSOLE.lock();
     if console.sent < console.written && console.uart.is_none_or(Uart::is_empty) {
         console.send_some();
     }
-    console.sent < console.written
+    if console.drawn < console.written {
+        console.draw_some();
+    }
+    console.sent < console.written || console.drawn < console.written
 }
 
 /// The next bytes that were said since the last call, as many as `bytes` holds: for
@@ -238,8 +275,12 @@ impl log::Log for Log {
     }
 }
 
-/// The port itself, for the last words: no lock, no ring.
-pub struct LastWords(Option<Uart>);
+/// Port and screen themselves, for the last words: no ring, and no waiting for
+/// a lock that whoever fell may hold.
+pub struct LastWords {
+    uart: Option<Uart>,
+    screen: Option<InterruptTicketMutexGuard<'static, Option<Screen>>>,
+}
 
 impl LastWords {
     /// Sends what was said before, if nobody is in the middle of saying it, and
@@ -254,18 +295,27 @@ impl LastWords {
             0 => None,
             port => Some(Uart(port)),
         };
-        Self(port)
+        Self {
+            uart: port,
+            screen: SCREEN.try_lock(),
+        }
     }
 }
 
 impl Write for LastWords {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for byte in text.bytes() {
+            if let Some(Some(screen)) = self.screen.as_deref_mut() {
+                let mut next = Some(byte);
+                while next.is_some() {
+                    screen.step(|| next.take());
+                }
+            }
             let carriage = (byte == b'\n').then_some(b'\r');
             for byte in carriage.into_iter().chain([byte]) {
-                match self.0 {
+                match self.uart {
                     Some(uart) if uart.wait() => uart.put(byte),
-                    _ => self.0 = None,
+                    _ => self.uart = None,
                 }
             }
         }

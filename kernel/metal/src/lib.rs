@@ -13,6 +13,7 @@ pub mod firmware;
 pub mod map;
 pub mod mmio;
 pub mod patience;
+pub mod pen;
 pub mod rate;
 pub mod serial;
 pub mod share;

@@ -37,6 +37,7 @@ mod memcpy;
 mod memory;
 mod power;
 mod probe;
+mod screen;
 mod survey;
 
 use crate::boot::{Boot, Door, Unusable};
@@ -47,10 +48,11 @@ use crate::idle::Idle;
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::power::Power;
+use crate::screen::Screen;
 use io::{Clock as _, Nic, SLOT_BYTES, Text};
 use log::{debug, info, warn};
 use metal::patience::Patience;
-use metal::serial::Serial;
+use metal::serial::Consoles;
 use metal::share::{self, Shares};
 use node::config::{Config, RAMS_MAX, Source};
 use node::limits::PORTS_MAX;
@@ -62,6 +64,11 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
     let began = arch::tsc();
     let memory_end = boot.as_ref().map_or(0, |boot| boot.memory_end);
     arch::init(memory_end);
+    let frame = boot.as_ref().ok().and_then(|boot| boot.frame);
+    let screen = frame.as_ref().and_then(Screen::on_frame);
+    // A UEFI machine may have no VGA at all, and then ports mean something else.
+    let is_bios = door != Door::UEFI;
+    console::found(screen.or_else(|| is_bios.then(Screen::on_text).flatten()));
     let boot = match boot {
         Ok(boot) => boot,
         Err(error) => panic!("{error}"),
@@ -200,17 +207,14 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
 #[cold]
 fn open_console(config: &Config) {
     let setting = config.console.value;
-    let serial = Serial::parse(setting.as_str());
-    // Nobody at a serial port is better than nobody told.
-    let is_unknown = serial.is_none() && !matches!(setting.as_str(), "" | "off" | "none");
-    console::open(match setting.as_str() {
-        "off" | "none" => None,
-        _ => serial.or(Some(Serial::DEFAULT)),
-    });
+    let consoles = Consoles::parse(setting.as_str());
+    console::open(consoles.serial, consoles.screen);
     console::listen(config.log.value);
     epitaph::set_seconds(config.panic.value);
-    if is_unknown {
-        warn!("console={setting}: not a serial port of a PC (ttyS0 to ttyS3); ttyS0 is used");
+    if consoles.has_unknown {
+        warn!(
+            "console={setting}: not all of it is a serial port of a PC (ttyS0 to ttyS3) or the screen (tty0); all that there is is used"
+        );
     }
 }
 

@@ -1,4 +1,7 @@
-//! Which serial port, and how fast: `console=ttyS0,115200`.
+//! Which consoles: `console=tty0 console=ttyS0,115200`.
+//!
+//! Whoever names none gets the first serial port and the screen; whoever names
+//! one that we do not have gets both as well, as nobody told is worse.
 
 /// Speed of a port whose divisor is 1.
 const BAUD_MAX: u32 = 115_200;
@@ -48,6 +51,46 @@ impl Serial {
     }
 }
 
+/// What the operator wants to read us on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Consoles {
+    /// A serial port.
+    pub serial: Option<Serial>,
+    /// The screen, if there is one.
+    pub screen: bool,
+    /// A word was none of ours.
+    pub has_unknown: bool,
+}
+
+impl Consoles {
+    /// The words of all `console=`, with spaces between. Of two serial ports the
+    /// last one counts.
+    pub fn parse(setting: &str) -> Self {
+        let mut found = Self {
+            serial: None,
+            screen: false,
+            has_unknown: false,
+        };
+        let mut is_off = false;
+        for word in setting.split_ascii_whitespace() {
+            match word {
+                "off" | "none" => is_off = true,
+                "screen" | "tty0" => found.screen = true,
+                word => match Serial::parse(word) {
+                    Some(serial) => found.serial = Some(serial),
+                    None => found.has_unknown = true,
+                },
+            }
+        }
+        let has_none = found.serial.is_none() && !found.screen && !is_off;
+        if has_none || found.has_unknown {
+            found.serial = found.serial.or(Some(Serial::DEFAULT));
+            found.screen = true;
+        }
+        found
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,6 +103,24 @@ mod tests {
         assert_eq!(Serial::parse("ttyS1,9600n8"), serial(0x2f8, 12));
         assert_eq!(Serial::parse("ttyS3,57600"), serial(0x2e8, 2));
         assert_eq!(Serial::parse("ttyS2,n8"), serial(0x3e8, 1));
+    }
+
+    #[test]
+    fn consoles_are_all_that_are_named_and_both_without_a_name() {
+        let consoles = |serial, screen, has_unknown| Consoles {
+            serial,
+            screen,
+            has_unknown,
+        };
+        let first = Some(Serial::DEFAULT);
+        assert_eq!(Consoles::parse(""), consoles(first, true, false));
+        assert_eq!(Consoles::parse("tty0"), consoles(None, true, false));
+        assert_eq!(Consoles::parse("screen"), consoles(None, true, false));
+        assert_eq!(Consoles::parse("ttyS0"), consoles(first, false, false));
+        assert_eq!(Consoles::parse("tty0 ttyS0"), consoles(first, true, false));
+        assert_eq!(Consoles::parse("off"), consoles(None, false, false));
+        assert_eq!(Consoles::parse("hvc0"), consoles(first, true, true));
+        assert_eq!(Consoles::parse("tty1 ttyS0"), consoles(first, true, true));
     }
 
     #[test]

@@ -94,6 +94,7 @@ const HOUSE: &[Room] = &[
         ],
         others: &[
             "bitflags",
+            "font8x8",
             "hermit-entry",
             "hermit-sync",
             "linked_list_allocator",

@@ -16,7 +16,7 @@ pub use apic::{Timer, message, start_timer_count, timer_count};
 pub use cpu::{cpuid, hypervisor_leaves, tsc, write_msr};
 pub use interrupts::Exception;
 pub use ioapic::{open_line, second_controller};
-pub use paging::{map_device, map_memory};
+pub use paging::{map_device, map_memory, vga_text};
 pub use port::Port;
 
 use core::arch::asm;

@@ -211,6 +211,16 @@ pub fn map_device(address: u64, bytes: usize) -> Option<DeviceMemory> {
     Some(unsafe { DeviceMemory::new(base, bytes) })
 }
 
+/// The window of VGA's text mode, whether or not an adapter is there.
+pub fn vga_text() -> Option<DeviceMemory> {
+    const WINDOW: usize = 0xb_8000;
+    const WINDOW_BYTES: usize = 0x8000;
+    let base = NonNull::new(ptr::with_exposed_provenance_mut(WINDOW))?;
+    // SAFETY: the first 2 MiB are mapped for ever but for page 0; the first MiB
+    // is never given out as memory, so no reference points there.
+    Some(unsafe { DeviceMemory::new(base, WINDOW_BYTES) })
+}
+
 /// Maps memory; true if `bytes` bytes at `address` can be reached then.
 pub fn map_memory(address: u64, bytes: u64) -> bool {
     map(address, bytes, 0)

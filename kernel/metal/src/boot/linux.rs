@@ -2,6 +2,7 @@
 //! x86/zero-page.rst).
 
 use super::{Left, Text, Unusable, entries, peek};
+use metal::pen::Frame;
 
 /// The setup header's mark, "HdrS".
 const MARK: u32 = 0x5372_6448;
@@ -56,7 +57,54 @@ pub(super) unsafe fn read(
         },
         // SAFETY: the page says so.
         acpi_root: unsafe { peek(left + ACPI_ROOT) },
+        smbios_root: 0,
+        // SAFETY: as above.
+        frame: unsafe { frame(left) },
         // SAFETY: the page has room for that many.
         map: unsafe { entries(left + MAP, usize::from(count).min(ENTRIES_MAX), ENTRY_BYTES) },
+    })
+}
+
+/// The screen that the loader left on, if it is a frame buffer we can use
+/// (`screen_info`, at the start of the page).
+///
+/// # Safety
+/// As for [`read`], and the mark is right.
+unsafe fn frame(left: u64) -> Option<Frame> {
+    const KIND: u64 = 0x0f;
+    const KIND_VESA: u8 = 0x23;
+    const KIND_EFI: u8 = 0x70;
+    const CAPABILITIES: u64 = 0x36;
+    /// The base has an upper half.
+    const HAS_HIGH_BASE: u32 = 1 << 1;
+    // SAFETY: the page has the field (caller).
+    let kind = unsafe { peek::<u8>(left + KIND) };
+    // SAFETY: as above.
+    let depth = unsafe { peek::<u16>(left + 0x16) };
+    if !matches!(kind, KIND_VESA | KIND_EFI) || depth != 32 {
+        return None;
+    }
+    // SAFETY: as above.
+    let capabilities = unsafe { peek::<u32>(left + CAPABILITIES) };
+    // SAFETY: as above.
+    let low = unsafe { peek::<u32>(left + 0x18) };
+    // SAFETY: as above.
+    let high = unsafe { peek::<u32>(left + 0x3a) };
+    let high = if capabilities & HAS_HIGH_BASE != 0 {
+        high
+    } else {
+        0
+    };
+    // SAFETY: as above.
+    let width = unsafe { peek::<u16>(left + 0x12) };
+    // SAFETY: as above.
+    let height = unsafe { peek::<u16>(left + 0x14) };
+    // SAFETY: as above.
+    let line_bytes = unsafe { peek::<u16>(left + 0x24) };
+    Some(Frame {
+        address: u64::from(high) << 32 | u64::from(low),
+        width: width.into(),
+        height: height.into(),
+        line_bytes: line_bytes.into(),
     })
 }

@@ -19,6 +19,7 @@ use core::fmt;
 use core::ptr;
 use metal::acpi;
 use metal::map::{Map, Range};
+use metal::pen::Frame;
 
 /// Which entry the loader used. A number, as it passes through a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +102,8 @@ pub struct Boot {
     pub acpi_root: Option<u64>,
     /// Where the loader says that the entry point of SMBIOS is.
     pub smbios_root: Option<u64>,
+    /// The frame buffer that the loader says is on.
+    pub frame: Option<Frame>,
     /// The segment of the extended BIOS data area; it stands in page 0, which is
     /// gone later.
     pub extended_data: u16,
@@ -129,6 +132,10 @@ struct Left<M> {
     map: M,
     /// Where the root of the ACPI tables is; 0 if the loader does not say.
     acpi_root: u64,
+    /// Where the entry point of SMBIOS is; 0 if the loader does not say.
+    smbios_root: u64,
+    /// The frame buffer that is on, with 32 bits a point.
+    frame: Option<Frame>,
 }
 
 /// Where a text lies, and how long it can be. It ends at a zero before that.
@@ -189,7 +196,8 @@ where
         memory: unsafe { Memory::new(map) },
         memory_end,
         acpi_root,
-        smbios_root: None,
+        frame: left.frame,
+        smbios_root: Some(left.smbios_root).filter(|root| *root != 0),
         extended_data,
     })
 }

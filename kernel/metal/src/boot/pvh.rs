@@ -46,6 +46,8 @@ pub(super) unsafe fn read(
         },
         // SAFETY: as above; every version has it.
         acpi_root: unsafe { peek(left + ACPI_ROOT) },
+        smbios_root: 0,
+        frame: None,
         // SAFETY: the structure says that the map is there.
         map: unsafe { entries(map, count as usize, ENTRY_BYTES) },
     })

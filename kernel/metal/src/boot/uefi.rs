@@ -22,8 +22,9 @@ use core::ffi::c_void;
 use core::fmt::{self, Write};
 use core::mem::size_of;
 use core::ptr;
+use metal::pen::Frame;
 use r_efi::efi;
-use r_efi::protocols::loaded_image;
+use r_efi::protocols::{graphics_output, loaded_image};
 
 /// Says that [`Found`] is what it should be.
 const MARK: u64 = u64::from_le_bytes(*b"ubladeFW");
@@ -44,6 +45,9 @@ struct Found {
     /// How the leaving of the boot services ended; 0 is well.
     exit_status: u64,
     acpi_root: u64,
+    smbios_root: u64,
+    /// All zero for none.
+    frame: Frame,
     map_bytes: u64,
     map_entry_bytes: u64,
     command_line: [u8; COMMAND_LINE_BYTES],
@@ -151,8 +155,24 @@ unsafe fn take_over(
     found.mark = MARK;
     // SAFETY: the boot services are there.
     unsafe { read_command_line(services, handle, &mut found.command_line) }?;
+    let acpi = [efi::ACPI_20_TABLE_GUID, efi::ACPI_10_TABLE_GUID];
     // SAFETY: the firmware's table is there.
-    found.acpi_root = unsafe { acpi_root(table) };
+    found.acpi_root = unsafe { address_of(table, acpi) };
+    let smbios = [efi::SMBIOS3_TABLE_GUID, efi::SMBIOS_TABLE_GUID];
+    // SAFETY: as above.
+    found.smbios_root = unsafe { address_of(table, smbios) };
+
+    // SAFETY: the boot services are there.
+    if let Some(frame) = unsafe { frame(services) } {
+        found.frame = frame;
+    }
+
+    // SAFETY: the firmware's output is there as long as its services are.
+    if let Some(out) = unsafe { table.con_out.as_mut() } {
+        // What cannot be cleared stays.
+        // SAFETY: as above.
+        let _ = unsafe { (out.clear_screen)(out) };
+    }
 
     let file_bytes = offset(&raw const file_end);
     // The headers stay behind: they need not be loaded.
@@ -266,11 +286,44 @@ unsafe fn read_command_line(
     Ok(())
 }
 
-/// Where the root of the ACPI tables is, the newer kind first; 0 for nowhere.
+/// The screen as the firmware has set it, if it is memory that we can draw in.
+///
+/// # Safety
+/// The boot services are there.
+unsafe fn frame(services: &efi::BootServices) -> Option<Frame> {
+    let mut guid = graphics_output::PROTOCOL_GUID;
+    let mut output: *mut c_void = ptr::null_mut();
+    // SAFETY: a service, called as the specification has it.
+    let status =
+        unsafe { (services.locate_protocol)(&raw mut guid, ptr::null_mut(), &raw mut output) };
+    if status.is_error() {
+        return None;
+    }
+    // SAFETY: the firmware says that this protocol is there.
+    let mode = unsafe { (*output.cast::<graphics_output::Protocol>()).mode };
+    // SAFETY: the protocol has a mode as long as it is there.
+    let mode = unsafe { mode.as_ref() }?;
+    // SAFETY: and the mode its description.
+    let info = unsafe { mode.info.as_ref() }?;
+    let is_32_bit = matches!(
+        info.pixel_format,
+        graphics_output::PIXEL_RED_GREEN_BLUE_RESERVED_8_BIT_PER_COLOR
+            | graphics_output::PIXEL_BLUE_GREEN_RED_RESERVED_8_BIT_PER_COLOR
+    );
+    is_32_bit.then_some(Frame {
+        address: mode.frame_buffer_base,
+        width: info.horizontal_resolution,
+        height: info.vertical_resolution,
+        line_bytes: info.pixels_per_scan_line.saturating_mul(4),
+    })
+}
+
+/// Where the firmware has one of two kinds of a table, the newer kind first; 0
+/// for nowhere.
 ///
 /// # Safety
 /// The firmware's table is whole.
-unsafe fn acpi_root(table: &efi::SystemTable) -> u64 {
+unsafe fn address_of(table: &efi::SystemTable, kinds: [efi::Guid; 2]) -> u64 {
     let entry = |index| {
         // SAFETY: the table says that there are so many.
         unsafe { &*table.configuration_table.wrapping_add(index) }
@@ -281,9 +334,7 @@ unsafe fn acpi_root(table: &efi::SystemTable) -> u64 {
             .find(|entry| entry.vendor_guid == guid)
             .map(|entry| entry.vendor_table.addr() as u64)
     };
-    find(efi::ACPI_20_TABLE_GUID)
-        .or_else(|| find(efi::ACPI_10_TABLE_GUID))
-        .unwrap_or(0)
+    kinds.into_iter().find_map(find).unwrap_or(0)
 }
 
 /// Page tables that map, one to one, everything below 4 GiB and two GiB around
@@ -402,6 +453,8 @@ pub(super) unsafe fn read(
             bytes_max: COMMAND_LINE_BYTES,
         },
         acpi_root: found.acpi_root,
+        smbios_root: found.smbios_root,
+        frame: Some(found.frame).filter(|frame| frame.address != 0),
         map: (0..count).map(move |index| {
             let at = map + index * entry_bytes;
             // SAFETY: the firmware wrote `count` entries here.

@@ -428,7 +428,15 @@ impl Config {
             "http" => put(&mut self.http, source, http(value)),
             "token" => put(&mut self.token, source, value::text(value)),
             "log" => put(&mut self.log, source, log_level(value)),
-            "console" => put(&mut self.console, source, value::text(value)),
+            "console" => {
+                // Several in one place are several consoles, as Linux has it.
+                let all = if self.console.source == source {
+                    Text::<80>::format(format_args!("{} {value}", self.console.value))
+                } else {
+                    Text::<80>::format(format_args!("{value}"))
+                };
+                put(&mut self.console, source, value::text(all.as_str()))
+            }
             "panic" => put(&mut self.panic, source, panic(value)),
             "cpus" => {
                 put(&mut self.cpus, source, cpus(value))?;

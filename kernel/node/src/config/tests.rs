@@ -85,6 +85,20 @@ fn the_last_word_wins_and_is_remembered_with_its_source() {
 }
 
 #[test]
+fn consoles_of_one_place_add_up_and_those_of_a_later_one_replace_them() {
+    let both = command_line("console=tty0 quiet console=ttyS1,9600");
+    assert_eq!(both.console.value.as_str(), "tty0 ttyS1,9600");
+    let later = config(&[
+        (Source::File, "console=tty0\nconsole=ttyS1"),
+        (Source::CommandLine, "console=ttyS0"),
+    ]);
+    assert_eq!(later.console.value.as_str(), "ttyS0");
+    let long = "x".repeat(99);
+    let refused = command_line(&alloc::format!("console=tty0 console={long}"));
+    assert_eq!(refused.console.value.as_str(), "tty0");
+}
+
+#[test]
 fn a_bad_value_is_named_with_key_text_and_place_and_the_one_before_it_stays() {
     let config = config(&[
         (Source::File, "\nshelf=1\n"),

@@ -126,8 +126,8 @@ pub fn rows() -> impl Iterator<Item = &'static Row> {
         network::ROWS,
         diskless::ROWS,
     ]
-        .into_iter()
-        .flatten()
+    .into_iter()
+    .flatten()
 }
 
 /// Installs and unpacks what the rows of `wanted` scenarios need.
