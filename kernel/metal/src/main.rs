@@ -49,7 +49,7 @@ use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::power::Power;
 use crate::screen::Screen;
-use io::{Clock as _, Nic, SLOT_BYTES, Text};
+use io::{Clock as _, Disk as _, Nic, SLOT_BYTES, Text};
 use log::{debug, info, warn};
 use metal::patience::Patience;
 use metal::serial::Consoles;
@@ -113,6 +113,11 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
         channels.read(&mut config, &survey.conf);
         open_console(&config);
         debug!("disk {disk}: ublade.conf has {} bytes", survey.conf.len());
+    }
+
+    for (disk, partitions) in &survey.partitions {
+        let serial = found.disks[*disk].disk.identity().serial;
+        config.find_parts(*disk as u8, serial.as_str(), partitions);
     }
 
     let total = machine.memory.total();

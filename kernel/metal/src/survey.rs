@@ -35,10 +35,10 @@ pub struct Found {
     pub conf_disk: Option<usize>,
     /// Disks that still owe an answer.
     pub late: Vec<usize>,
-    /// The state area: what is in it, and where.
-    pub state: Option<StateArea>,
     /// The partitions of every disk.
     pub partitions: Vec<(usize, Partitions)>,
+    /// The state area: what is in it, and where.
+    pub state: Option<StateArea>,
 }
 
 /// Looks at all disks, and notes which of them are the node's own.
@@ -81,7 +81,9 @@ pub fn look(disks: &mut [Attached<AnyDisk>], memory: &mut Memory, clock: Clock) 
             );
             continue;
         };
-        found.partitions.push((index, partitions));
+        if !partitions.is_empty() {
+            found.partitions.push((index, partitions));
+        }
         let Some(own) = own else {
             continue;
         };

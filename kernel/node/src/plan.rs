@@ -10,7 +10,7 @@
 //! on in the order of their bus address; a disk that comes later in that order
 //! moves nobody.
 
-use crate::config::{Config, Selection, Selector};
+use crate::config::{Config, Pin, Selection, Selector};
 use crate::keeper::Key;
 use crate::media::Own;
 use crate::state::Kept;
@@ -182,6 +182,25 @@ pub fn plan(
     }
 }
 
+/// First sector and length of what is pinned, counted in the disk.
+fn slice(pin: &Pin) -> Result<(u64, Option<u64>), &'static str> {
+    let Some(part) = pin.part else {
+        return Ok((pin.offset, pin.length));
+    };
+    if part.sectors == 0 {
+        return Err("two partitions match; neither is exported here");
+    }
+    let rest = part
+        .sectors
+        .checked_sub(pin.offset)
+        .filter(|rest| *rest > 0);
+    match (rest, pin.length) {
+        (Some(rest), None) => Ok((part.first + pin.offset, Some(rest))),
+        (Some(rest), Some(length)) if length <= rest => Ok((part.first + pin.offset, Some(length))),
+        _ => Err("the slice does not lie within the partition; the slot stays empty"),
+    }
+}
+
 /// By slot. They are few and nearly in order, and the general sort of the library
 /// is three KiB of code.
 fn sort(exports: &mut [Planned]) {
@@ -255,9 +274,16 @@ impl Planner<'_> {
                 continue;
             }
             *taken = true;
-            let mut matches = (0..self.disks.len()).filter(|&index| self.is(index, pin.disk));
+            let is_it = |index: &usize| match pin.part {
+                Some(part) => *index == usize::from(part.disk),
+                None => self.is(*index, pin.disk),
+            };
+            let mut matches = (0..self.disks.len()).filter(is_it);
             let (found, second) = (matches.next(), matches.next());
             let complaint = match (found, second) {
+                (None, _) if matches!(pin.disk, Selector::Part(_)) => {
+                    Some("no such partition; the slot stays empty")
+                }
                 (None, _) => Some("no such disk; the slot stays empty"),
                 (Some(_), Some(_)) => Some("two disks match; neither is exported here"),
                 (Some(index), None) => {
@@ -279,8 +305,12 @@ impl Planner<'_> {
             let complaint = match (complaint, found) {
                 (None, Some(index)) => {
                     self.pinned[index] = true;
-                    self.push(pin.slot, index, pin.offset, pin.length, pin.read_only)
-                        .err()
+                    match slice(&pin) {
+                        Ok((offset, length)) => self
+                            .push(pin.slot, index, offset, length, pin.read_only)
+                            .err(),
+                        Err(complaint) => Some(complaint),
+                    }
                 }
                 (complaint, _) => {
                     // Two disks that cannot be told apart: whoever pinned one of
@@ -536,6 +566,84 @@ mod tests {
         config.parse(Source::File, b"slot.1=serial:C");
         let plan = plan_with(&config, &disks(), &kept);
         assert_eq!(table(&plan), [(1, 2, false), (2, 0, false), (3, 1, false)]);
+    }
+
+    #[test]
+    fn a_partition_is_pinned_by_name_by_identity_or_by_number() {
+        use crate::media::{Kind, Partition};
+        let id = "a2d3f4e5-1234-5678-9abc-def012345678";
+        let part = |number, first, name: &str| Partition {
+            number,
+            first,
+            sectors: 800,
+            kind: Kind::Mbr(0x83),
+            id: [
+                0xe5,
+                0xf4,
+                0xd3,
+                0xa2,
+                0x34,
+                0x12,
+                0x78,
+                0x56,
+                0x9a,
+                0xbc,
+                0xde,
+                0xf0,
+                0x12,
+                0x34,
+                0x56,
+                number as u8 | 0x78,
+            ],
+            name: io::Text::new(name),
+        };
+        let settings = alloc::format!(
+            "slot.0=part:home\nslot.1=part:{id},ro\nslot.2=part:A/2,offset=8K,length=8K\nslot.3=part:none\nslot.4=part:twice\nslot.5=part:B/1,offset=400K\nslot.6=part:B/1,length=401K\nrw=all"
+        );
+        let mut config = Box::new(Config::new());
+        config.parse(Source::File, settings.as_bytes());
+        assert_eq!(config.problems().len(), 0);
+        let mut first = [part(1, 2048, "home"), part(2, 4096, "twice")];
+        first[1].id[15] = 0x70;
+        let mut second = [part(1, 64, "twice"), part(8, 8192, "boot")];
+        second[0].id[15] = 0x71;
+        config.find_parts(0, "A", &first[..1]);
+        config.find_parts(0, "A", &first[1..]);
+        config.find_parts(1, "B", &second);
+        let plan = plan_with(&config, &disks(), &[]);
+        let places: Vec<_> = plan
+            .exports
+            .iter()
+            .map(|export| {
+                (
+                    export.slot,
+                    export.volume.disk,
+                    export.volume.first,
+                    export.volume.sectors,
+                )
+            })
+            .collect();
+        assert_eq!(
+            places,
+            [
+                (0, 0, 2048, 800),
+                (1, 1, 8192, 800),
+                (2, 0, 4112, 16),
+                (7, 2, 0, 1 << 16)
+            ],
+            "{:?}",
+            plan.warnings
+        );
+        for (slot, why) in [
+            (3, "no such partition"),
+            (4, "two partitions match"),
+            (5, "does not lie within the partition"),
+            (6, "does not lie within the partition"),
+        ] {
+            let slot = alloc::format!("slot.{slot}=");
+            let said = |line: &String| line.starts_with(&slot) && line.contains(why);
+            assert!(plan.warnings.iter().any(said), "{slot} {:?}", plan.warnings);
+        }
     }
 
     /// Slot, disk and whether it may be written.

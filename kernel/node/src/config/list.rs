@@ -1,6 +1,6 @@
 //! A list with a fixed capacity and no heap behind it.
 
-use core::ops::Deref;
+use core::ops::{Deref, DerefMut};
 
 /// Up to `N` values.
 #[derive(Clone, Copy)]
@@ -40,6 +40,12 @@ impl<T: Copy, const N: usize> List<T, N> {
             }
         }
         self.len = kept;
+    }
+}
+
+impl<T, const N: usize> DerefMut for List<T, N> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.items[..self.len]
     }
 }
 

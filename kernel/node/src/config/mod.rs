@@ -18,8 +18,9 @@ mod list;
 mod value;
 
 pub use list::List;
-pub use value::{Pin, SELECTORS_MAX, Selection, Selector};
+pub use value::{Part, Pin, SELECTORS_MAX, Selection, Selector};
 
+use crate::media::Partition;
 use crate::mgmt::address::{self, Wanted};
 use aoe::{Cache, Errors, Mac};
 use core::fmt;
@@ -261,6 +262,7 @@ impl Config {
         const PIN: Pin = Pin {
             slot: 0,
             disk: Selector::Unreadable,
+            part: None,
             read_only: true,
             offset: 0,
             length: None,
@@ -344,6 +346,31 @@ impl Config {
                 if !self.problems.push(problem) {
                     self.problems_more = self.problems_more.saturating_add(1);
                 }
+            }
+        }
+    }
+
+    /// Finds the partitions that pins name among those of one disk. A name that
+    /// two partitions have means neither: its part then has no sectors.
+    #[cold]
+    pub fn find_parts(&mut self, disk: u8, serial: &str, partitions: &[Partition]) {
+        for setting in self.pins.iter_mut() {
+            let Selector::Part(name) = setting.value.disk else {
+                continue;
+            };
+            for partition in partitions {
+                if !is_meant(name.as_str(), serial, partition) {
+                    continue;
+                }
+                let part = Part {
+                    disk,
+                    first: partition.first,
+                    sectors: partition.sectors,
+                };
+                setting.value.part = match setting.value.part {
+                    None => Some(part),
+                    Some(_) => Some(Part { sectors: 0, ..part }),
+                };
             }
         }
     }
@@ -484,6 +511,7 @@ impl Config {
         let pin = read.unwrap_or(Pin {
             slot,
             disk: Selector::Unreadable,
+            part: None,
             read_only: true,
             offset: 0,
             length: None,
@@ -492,7 +520,6 @@ impl Config {
         add(&mut self.pins, source, pin, FULL)?;
         match read?.disk {
             Selector::Wwn(_) => not_yet("telling disks by world wide name", false),
-            Selector::Part(_) => not_yet("exporting a partition by name", false),
             _ => Ok(()),
         }
     }
@@ -524,6 +551,15 @@ impl Config {
         }
         first_wrong
     }
+}
+
+/// Whether `name` is the partition's own, or its disk's serial number and its
+/// number on it.
+fn is_meant(name: &str, serial: &str, partition: &Partition) -> bool {
+    let by_number = name.rsplit_once('/').is_some_and(|(disk, number)| {
+        !serial.is_empty() && disk == serial && number.parse() == Ok(partition.number)
+    });
+    by_number || partition.is_called(name)
 }
 
 const FULL: &str = "64 slots have settings of their own already";

@@ -19,7 +19,8 @@ pub enum Selector {
     Pci(Text<16>),
     /// By its world wide name. Not supported yet: no driver reports one.
     Wwn(Text<20>),
-    /// By a partition's name. Not supported yet.
+    /// A partition: by its name or its identity in a GPT, or by the serial number
+    /// of its disk and its own number (`WD-42/2`).
     Part(Text<40>),
     /// A pin that could not be read: its slot stays empty rather than going to
     /// another disk.
@@ -64,12 +65,25 @@ pub struct Pin {
     pub slot: u8,
     /// The disk.
     pub disk: Selector,
+    /// Where the partition is that `disk` names, once tables have been read.
+    pub part: Option<Part>,
     /// Never writable, whatever `rw=` says.
     pub read_only: bool,
-    /// First sector of the slice.
+    /// First sector of the slice, counted in the disk or the partition.
     pub offset: u64,
     /// Sectors of the slice; `None` is all that is left.
     pub length: Option<u64>,
+}
+
+/// Where a partition is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The disk, by its place in the list.
+    pub disk: u8,
+    /// Its first sector.
+    pub first: u64,
+    /// How many.
+    pub sectors: u64,
 }
 
 type Value<T> = Result<T, Complaint>;
@@ -195,6 +209,7 @@ pub(super) fn pin(slot: u8, value: &str) -> Value<Pin> {
     let mut pin = Pin {
         slot,
         disk,
+        part: None,
         read_only: false,
         offset: 0,
         length: None,
@@ -287,6 +302,7 @@ mod tests {
             Ok(Pin {
                 slot: 3,
                 disk: Selector::Serial(Text::new("AB 1")),
+                part: None,
                 read_only: true,
                 offset: 2048,
                 length: Some(20480)
