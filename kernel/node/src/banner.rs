@@ -118,7 +118,8 @@ impl<N: Nic, D: Disk> fmt::Display for Line<'_, N, D> {
                 let disk = &node.stations[usize::from(export.volume.disk)].disk;
                 let size = Bytes(export.volume.sectors.saturating_mul(512));
                 write!(f, "export {}: ", export.target.address())?;
-                write!(f, "{size}, {}, {}", export.planned.access, disk.name())
+                write!(f, "{size}, {}, {}", export.planned.access, disk.name())?;
+                f.write_str(if export.online { "" } else { ", offline" })
             }
             Kind::MoreExports => {
                 let rest = &node.exports[EXPORTS_SHOWN..];
@@ -142,7 +143,10 @@ impl<N: Nic, D: Disk> fmt::Display for Line<'_, N, D> {
                 }
                 Ok(())
             }
-            Kind::Client => match node.exports.first() {
+            Kind::Client => match node.exports.iter().find(|export| export.online) {
+                None if !node.exports.is_empty() => {
+                    f.write_str("every export is offline, as export=none says")
+                }
                 None => f.write_str("nothing is exported; ublade.ram.0=64M makes a disk in memory"),
                 Some(export) => write!(
                     f,

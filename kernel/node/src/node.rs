@@ -49,6 +49,8 @@ pub struct Export {
     pub target: Target,
     /// Its sectors now.
     pub volume: Volume,
+    /// Whether it answers at all.
+    pub online: bool,
     /// How long its requests took, from being taken over to being answered.
     pub latency: Histogram,
     /// What it was asked to do.
@@ -179,7 +181,9 @@ impl<N: Nic, D: Disk> Node<N, D> {
             .collect();
         let mut exports = Vec::with_capacity(plan.exports.len());
         for (index, planned) in plan.exports.iter().enumerate() {
-            shelf.put(planned.slot, index as u8);
+            if planned.online {
+                shelf.put(planned.slot, index as u8);
+            }
             let disk = &stations[usize::from(planned.volume.disk)];
             exports.push(export(
                 plan.shelf, planned, disk, config, buffers, first_mac,
@@ -284,6 +288,26 @@ impl<N: Nic, D: Disk> Node<N, D> {
     /// The exports, by slot.
     pub fn exports(&self) -> &[Export] {
         &self.exports
+    }
+
+    /// Takes an export online, which announces it, or offline: then it hears
+    /// nothing more, and what it has taken over is still answered. False if no
+    /// export has this slot.
+    pub fn set_online(&mut self, slot: u8, online: bool) -> bool {
+        let is_it = |export: &Export| export.planned.slot == slot;
+        let Some(index) = self.exports.iter().position(is_it) else {
+            return false;
+        };
+        let before = core::mem::replace(&mut self.exports[index].online, online);
+        match (before, online) {
+            (false, true) => {
+                self.shelf.put(slot, index as u8);
+                self.announce_everywhere(index);
+            }
+            (true, false) => self.shelf.clear(slot),
+            (true, true) | (false, false) => {}
+        }
+        true
     }
 
     /// When [`step`](Self::step) must be called although no device asked for it.
@@ -491,6 +515,7 @@ fn export<D: Disk>(
     Export {
         target: Target::new(address, medium, buffers, policy),
         volume: planned.volume,
+        online: planned.online,
         latency: Histogram::default(),
         work: Work::default(),
         planned: *planned,

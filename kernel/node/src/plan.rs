@@ -91,6 +91,8 @@ pub struct Planned {
     pub slice: bool,
     /// It has its slot by the order of the bus alone.
     pub by_order: bool,
+    /// It answers from the start; `export=none` leaves that to the operator.
+    pub online: bool,
 }
 
 /// What becomes what.
@@ -389,12 +391,16 @@ impl Planner<'_> {
         }
     }
 
-    /// Keeps what `export=` says.
+    /// Keeps what `export=` says. With `none` all are there and none is online.
     #[cold]
     fn select(&mut self) {
         let selection = self.config.export.value;
         let mut exports = core::mem::take(&mut self.exports);
-        exports.retain(|export| self.selected(selection, export.slot, export.volume.disk));
+        if matches!(selection, Selection::None) {
+            exports.iter_mut().for_each(|export| export.online = false);
+        } else {
+            exports.retain(|export| self.selected(selection, export.slot, export.volume.disk));
+        }
         self.exports = exports;
     }
 
@@ -456,6 +462,7 @@ impl Planner<'_> {
             access,
             slice: offset != 0 || length.is_some(),
             by_order: false,
+            online: true,
         });
         Ok(())
     }
@@ -655,7 +662,8 @@ mod tests {
                 export.access == Access::ReadWrite,
             )
         };
-        plan.exports.iter().map(row).collect()
+        let online = plan.exports.iter().filter(|export| export.online);
+        online.map(row).collect()
     }
 
     #[test]

@@ -41,6 +41,11 @@ impl Shelf {
         self.slots[usize::from(slot)] = export;
     }
 
+    /// Takes `slot` back: nobody has it.
+    pub fn clear(&mut self, slot: u8) {
+        self.slots[usize::from(slot)] = NOBODY;
+    }
+
     /// Whom `address` means. Both wildcards count, independently of each other.
     pub fn find(&self, address: Address) -> Found {
         let everyone = Address::EVERYONE;

@@ -605,8 +605,8 @@ impl<N: Nic, D: Disk> Node<N, D> {
         };
         let peek = aoe::peek(request.wire()).expect("it was queued as a query");
         let covered = |export: &usize| {
-            let target = &self.exports[*export].target;
-            peek.addressed.covers(target.address())
+            let export = &self.exports[*export];
+            export.online && peek.addressed.covers(export.target.address())
         };
         let mut exports = (next.0 as usize..self.exports.len()).filter(covered);
         let (this, following) = (exports.next(), exports.next());
@@ -763,6 +763,9 @@ impl<N: Nic, D: Disk> Node<N, D> {
         let Some(export) = port.announcer.take() else {
             return false;
         };
+        if !self.exports[export].online {
+            return true;
+        }
         let mut frame = port.spares.pop().expect("there are two");
         let target = &self.exports[export].target;
         let len = target.announce(&port.wire, frame.buffer_mut());

@@ -941,6 +941,51 @@ fn a_new_config_string_is_answered_and_announced_on_every_port() {
 }
 
 #[test]
+fn an_export_offline_hears_nothing_ends_what_it_began_and_is_announced_when_it_returns() {
+    let mut world = World::build("shelf=5\nrw=all").disks(2).start();
+    world.pass(2_000_000);
+    world.left(0);
+    world.disk(0).pace = Pace::Manual;
+    world.nic(0).deliver(&Ask::slot(0, 1).read(0, 1));
+    world.settle();
+    assert!(world.node.set_online(0, false));
+    assert!(!world.node.set_online(9, false), "there is no slot 9");
+    world.disk(0).end_all();
+    world.settle();
+    assert_eq!(tags(&world.left(0)), [1], "it was taken over");
+    world.disk(0).pace = Pace::AtOnce;
+    for ask in [
+        Ask::slot(0, 2).read(0, 1),
+        Ask::slot(0, 3).config(0, b""),
+        Ask::slot(255, 4).config(0, b""),
+    ] {
+        world.nic(0).deliver(&ask);
+    }
+    world.settle();
+    let left = world.left(0);
+    assert_eq!(
+        (tags(&left), left[0][18]),
+        (vec![4], 1),
+        "only slot 1 answers"
+    );
+    assert!(world.node.set_online(0, true));
+    world.settle();
+    let left = world.left(0);
+    assert_eq!((tags(&left), left[0][18]), (vec![0], 0));
+    world.assert_all_frames_are_there();
+}
+
+#[test]
+fn with_export_none_all_are_there_and_none_is_online() {
+    let mut world = World::build("shelf=5\nexport=none").disks(2).start();
+    world.pass(2_000_000);
+    assert_eq!(world.left(0).len(), 0, "nothing is announced");
+    assert!(world.node.set_online(1, true));
+    world.settle();
+    assert_eq!(world.left(0).len(), 1);
+}
+
+#[test]
 fn announcements_wait_for_spares() {
     let world = World::build("shelf=5").disks(16);
     let mut world = world.frames(limits::FRAMES_PER_PORT_MIN).start();
