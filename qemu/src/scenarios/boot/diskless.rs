@@ -23,7 +23,7 @@ pub(super) const ROWS: &[Row] = &[
         prepare: |debs| prepare(debs, Loader::Grub),
         ..Row::new(
             "diskless-grub",
-            "a PC without a disk: Debian on an export, rebooted, over the node's death",
+            "a PC without a disk: Debian on an export, started twice, over the node's death",
             "iPXE ROM, GRUB",
             bios_grub,
         )
@@ -226,12 +226,18 @@ fn bios_grub(context: &mut Context) -> Result<Report, Failure> {
 
     // What a kernel update of the client does to its loader's configuration.
     debian.run(context, "update-grub >/tmp/grub 2>&1", 240)?;
-    debian.say("reboot")?;
+    // Turned off and on: where much has run before, a warm start is a matter of
+    // minutes under software emulation, probably because QEMU still has
+    // translations of the code in every page that the loader writes to. The
+    // other rows reboot.
+    debian.power_off(context)?;
+    let client = context.guest("client-again");
+    let debian = room.start(context, client, true)?;
     debian.log_in(context)?;
     debian.find_files(context, &sum)?;
     debian.power_off(context)?;
     report.note(format!(
-        "the node was dead for {:.0} s under a writer; the files were there after a reboot",
+        "the node was dead for {:.0} s under a writer; the files were there after a new start",
         DEAD_FOR.as_secs_f64()
     ));
     Ok(report)
@@ -335,6 +341,8 @@ impl Room {
 
     /// Starts `client` with a card in it, whose own ROM boots if `rom`.
     fn start(&mut self, context: &Context, client: Recipe, rom: bool) -> Result<Debian, Failure> {
+        // The one before it, if any, must not answer too.
+        self.dhcp = None;
         self.dhcp = Some(Dhcp::serve(&self.switch, &format!("aoe:e{SHELF}.0")));
         let mut card = Nic::on(&self.switch, HOST[0]).mtu(9000);
         if rom {

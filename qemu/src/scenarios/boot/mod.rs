@@ -180,13 +180,24 @@ fn started(
     let switch = context.switch("net")?;
     let mut client = Client::new(&switch, CLIENT);
     let mut node = with_data(context, recipe, &switch)?.start(context.folder())?;
+    let told = answers(context, &mut node, &mut client, shelf)?;
+    ask(&mut node)?;
+    Ok(told)
+}
+
+/// Waits until `node` answers and has given its disk; and the time to its first frame.
+fn answers(
+    context: &Context,
+    node: &mut Machine,
+    client: &mut Client,
+    shelf: Option<u16>,
+) -> Result<(Report, Duration), Failure> {
     let first_frame = node.wait_for_first_aoe(context.seconds(80))?;
     client
         .wait_for_one(context.seconds(10))
-        .map_err(blame(&node))?;
+        .map_err(blame(node))?;
     let first_answer = node.started().elapsed();
-    serves(context, &node, &mut client, shelf)?;
-    ask(&mut node)?;
+    serves(context, node, client, shelf)?;
     let mut report = Report::new();
     report.note(format!(
         "first frame after {:.3} s, first answer after {:.3} s",

@@ -10,7 +10,7 @@ use super::super::ipxe;
 use super::super::world::{self, CLIENT, NODE, SHELF, must};
 use super::diskless::IPXE;
 use super::ovmf::{self, Ovmf};
-use super::{Row, data, serves};
+use super::{Row, answers, data};
 use crate::client::Client;
 use crate::initiator::netserver;
 use crate::{Context, Disk, Failure, Mac, Machine, Nic, OrFail, Report};
@@ -314,7 +314,8 @@ fn node(context: &Context, route: &Route) -> Result<Report, Failure> {
         }
     }
     let mut node = recipe.nic(card).start(context.folder())?;
-    serves(context, &mut node, &mut client, route.told.then_some(SHELF))
+    answers(context, &mut node, &mut client, route.told.then_some(SHELF))
+        .map(|(report, _)| report)
         .map_err(|failure| failure.with(server.console().tail()))
 }
 
