@@ -21,6 +21,7 @@ mod power;
 mod powercut;
 mod sata;
 mod scsi;
+mod signed;
 mod world;
 
 use crate::initiator::Linux;
@@ -113,6 +114,14 @@ static ALL: &[Scenario] = &[
         limit: seconds(120),
         linux: false,
         run: own_disk::state,
+    },
+    Scenario {
+        name: "signed",
+        sentence: "a copy of the boot file signed for Secure Boot verifies, and not once a byte \
+                   is changed",
+        limit: seconds(120),
+        linux: false,
+        run: signed::signed,
     },
     Scenario {
         name: "power-button",
