@@ -13,6 +13,7 @@ mod hostile;
 mod input;
 mod ipxe;
 mod linux;
+mod manage;
 mod memory;
 mod nvme;
 mod outage;
@@ -176,6 +177,14 @@ static ALL: &[Scenario] = &[
         limit: seconds(240),
         linux: false,
         run: hostile::hostile_frames,
+    },
+    Scenario {
+        name: "manage",
+        sentence: "page, figures and API tell under load what hosts did, fifty slow clients stop \
+                   nothing, and only the token restarts the node",
+        limit: seconds(120),
+        linux: false,
+        run: manage::manage,
     },
     Scenario {
         name: "ipxe-sanboot",

@@ -1,0 +1,423 @@
+//! The management plane, asked by a plain TCP client while hosts write and read.
+//!
+//! The node's second card is on QEMU's user network, which gives it an address by
+//! DHCP and passes a port of our loopback on to its port 80. What it tells there
+//! must be what our own initiator did on the first card.
+
+use super::world::{self, CLIENT, NODE, blame, must};
+use crate::client::{Client, Export, Flow};
+use crate::packages::find_program;
+use crate::{Context, Disk, Failure, Machine, Nic, OrFail, Recipe, Report, Switch};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const MIB: u64 = 1 << 20;
+/// What a round of the load writes, and then reads.
+const SECTORS: usize = 4096;
+const TOKEN: &str = "open-sesame";
+/// Clients that begin a request and never end it.
+const SLOW: usize = 50;
+
+pub(super) fn manage(context: &mut Context) -> Result<Report, Failure> {
+    let mut report = Report::new();
+    tells_the_truth(context, &mut report)?;
+    obeys_the_token(context, &mut report)?;
+    Ok(report)
+}
+
+/// A node with a card for hosts and a card whose port 80 is `port` here.
+fn recipe(context: &Context, name: &str, switch: &Switch, port: u16) -> Result<Recipe, Failure> {
+    let disk = context.disk(name, 16 * MIB)?;
+    let network = format!("user,id=people,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:80");
+    Ok(world::node(context, name)
+        .append("ublade.net.mgmt=1")
+        .disk(Disk::file(&disk).serial("manage"))
+        .nic(Nic::on(switch, NODE[0]).mtu(9000))
+        .arguments(&["-netdev", &network])
+        .arguments(&["-device", "virtio-net-pci,netdev=people,romfile="]))
+}
+
+fn tells_the_truth(context: &Context, report: &mut Report) -> Result<(), Failure> {
+    let switch = context.switch("load")?;
+    let port = free_port()?;
+    let people = People { port };
+    let node = recipe(context, "load", &switch, port)?.start(context.folder())?;
+    let mut client = Client::new(&switch, CLIENT);
+    let export = world::one_export(context, &node, &mut client)?;
+    people.wait(context, &node)?;
+
+    let (work, metrics) = under_load(context, &node, &mut client, &export, |_| {
+        let page = people.get("/")?.is("200")?;
+        if !page.contains("</html>") || !page.contains(&export.address.to_string()) {
+            return Err(Failure::new("the page does not end, or lacks the export"));
+        }
+        people.get("/healthz")?.is("200")?;
+        people.get("/readyz")?.is("200")?;
+        parse(&people.get("/api/v1/status")?.is("200")?)?;
+        people.get("/metrics")?.is("200")
+    })?;
+    well_formed(&metrics).map_err(blame(&node))?;
+    report.note(match promtool(&metrics).map_err(blame(&node))? {
+        true => "promtool finds nothing to say about the metrics",
+        false => "promtool is not installed here; the lines were checked by us alone",
+    });
+
+    let metrics = people.get("/metrics").and_then(|answer| answer.is("200"));
+    let families = well_formed(&metrics.map_err(blame(&node))?).map_err(blame(&node))?;
+    let status = people.status().map_err(blame(&node))?;
+    let bytes = work.rounds * (SECTORS * 512) as u64;
+    // What was sent again may have been done twice.
+    let again = [work.resends, work.resends * u64::from(u8::MAX) * 512];
+    for (name, family, done, again) in [
+        (
+            "reads",
+            "node_disk_reads_completed_total",
+            work.reads,
+            again[0],
+        ),
+        (
+            "writes",
+            "node_disk_writes_completed_total",
+            work.writes,
+            again[0],
+        ),
+        ("read_bytes", "node_disk_read_bytes_total", bytes, again[1]),
+        (
+            "written_bytes",
+            "node_disk_written_bytes_total",
+            bytes,
+            again[1],
+        ),
+    ] {
+        let told = status[name].as_u64().unwrap_or(0);
+        let family = families.get(family).copied().unwrap_or(0.0);
+        must(
+            is_near(told as f64, done, again) && is_near(family, done, again),
+            &node,
+            || format!("{name}: {done} of ours, {told} in the API, {family} in the metrics"),
+        )?;
+    }
+    report.note(format!(
+        "{} reads and {} writes, counted alike by host, API and metrics",
+        work.reads, work.writes
+    ));
+
+    let refused = people.post("/api/v1/reboot", None).map_err(blame(&node))?;
+    refused.is("403").map_err(blame(&node))?;
+    slow_clients(context, &node, &people, &mut client, &export, report)
+}
+
+/// Fifty clients hold a connection each; an operator and hosts do not notice.
+fn slow_clients(
+    context: &Context,
+    node: &Machine,
+    people: &People,
+    client: &mut Client,
+    export: &Export,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let (work, mut slow) = under_load(context, node, client, export, |_| {
+        let mut slow = Vec::new();
+        for _ in 0..SLOW {
+            let mut stream = people.connect()?;
+            stream.write_all(b"GET / HT").or_fail("a slow client")?;
+            slow.push(stream);
+            // Each is there before the next: a flood is not what is tried here.
+            thread::sleep(Duration::from_millis(30));
+        }
+        let asked = Instant::now();
+        people.get("/")?.is("200")?;
+        Ok((slow, asked.elapsed()))
+    })?;
+    must(is_gone(&mut slow.0[0])?, node, || {
+        "the oldest of fifty slow clients is still connected".to_owned()
+    })?;
+    let cut_off = people.status().map_err(blame(node))?["management"]["cut_off"]
+        .as_u64()
+        .unwrap_or(0);
+    must(cut_off >= SLOW as u64 / 2, node, || {
+        format!("of {SLOW} slow clients {cut_off} were cut off")
+    })?;
+    report.note(format!(
+        "beside {SLOW} slow clients the page took {} ms, and {} requests were answered",
+        slow.1.as_millis(),
+        work.reads + work.writes
+    ));
+    Ok(())
+}
+
+/// Who has the token restarts the node, and nobody else does.
+fn obeys_the_token(context: &Context, report: &mut Report) -> Result<(), Failure> {
+    let switch = context.switch("token")?;
+    let port = free_port()?;
+    let people = People { port };
+    let node = recipe(context, "token", &switch, port)?
+        .append(&format!("ublade.token={TOKEN}"))
+        .reboots()
+        .start(context.folder())?;
+    people.wait(context, &node)?;
+    for wrong in [None, Some("open-barley")] {
+        let refused = people.post("/api/v1/reboot", wrong).map_err(blame(&node))?;
+        refused.is("401").map_err(blame(&node))?;
+    }
+    let uptime = |status: &Value| status["uptime_seconds"].as_f64();
+    let before = uptime(&people.status().map_err(blame(&node))?).or_fail("no uptime")?;
+    let accepted = people.post("/api/v1/reboot", Some(TOKEN));
+    accepted
+        .and_then(|answer| answer.is("202"))
+        .map_err(blame(&node))?;
+    world::until(
+        context.seconds(20),
+        &node,
+        || format!("it was {before} s old when it was told to restart, and did not"),
+        || {
+            let status = people.status().ok();
+            status
+                .and_then(|status| uptime(&status))
+                .is_some_and(|now| now < before)
+        },
+    )?;
+    report.note("the token restarts the node, and nothing else does");
+    Ok(())
+}
+
+/// What our initiator did.
+#[derive(Default)]
+struct Work {
+    rounds: u64,
+    reads: u64,
+    writes: u64,
+    resends: u64,
+}
+
+/// Does `task` while `client` writes and reads without a pause, at least once.
+fn under_load<T>(
+    context: &Context,
+    node: &Machine,
+    client: &mut Client,
+    export: &Export,
+    task: impl FnOnce(&Machine) -> Result<T, Failure>,
+) -> Result<(Work, T), Failure> {
+    let is_over = AtomicBool::new(false);
+    let flow = Flow {
+        within: context.seconds(20),
+        ..Flow::default()
+    };
+    let (work, done) = thread::scope(|scope| {
+        let load = scope.spawn(|| {
+            let mut work = Work::default();
+            while work.rounds == 0 || !is_over.load(Ordering::Relaxed) {
+                let seed = work.rounds + 1;
+                let written = client.write_pattern(export, 0, SECTORS, seed, flow)?;
+                let read = client.check_pattern(export, 0, SECTORS, seed, flow)?;
+                work.rounds += 1;
+                work.writes += written.requests;
+                work.reads += read.requests;
+                work.resends += written.resends + read.resends;
+            }
+            Ok::<_, Failure>(work)
+        });
+        let done = task(node);
+        is_over.store(true, Ordering::Relaxed);
+        (load.join().expect("the load does not panic"), done)
+    });
+    Ok((work.map_err(blame(node))?, done.map_err(blame(node))?))
+}
+
+/// Within one per cent, and `again` more at most.
+fn is_near(told: f64, done: u64, again: u64) -> bool {
+    let (done, again) = (done as f64, again as f64);
+    done > 0.0 && told >= done * 0.99 && told <= done * 1.01 + again
+}
+
+/// A port of the loopback that nobody uses.
+fn free_port() -> Result<u16, Failure> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .and_then(|listener| listener.local_addr())
+        .map(|address| address.port())
+        .or_fail("no free port on the loopback")
+}
+
+/// Whoever looks at the node.
+struct People {
+    port: u16,
+}
+
+/// An answer: its head and its body.
+struct Answer {
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    /// Its body, if its status is `status`.
+    fn is(self, status: &str) -> Result<String, Failure> {
+        if self.head.split(' ').nth(1) == Some(status) {
+            return Ok(self.body);
+        }
+        Err(Failure::new(format!(
+            "{status} is expected and the answer is {:?}",
+            self.head.lines().next()
+        )))
+    }
+}
+
+impl People {
+    fn connect(&self) -> Result<TcpStream, Failure> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        let patience = Duration::from_secs(5);
+        let stream = TcpStream::connect_timeout(&address, patience).or_fail(address)?;
+        stream.set_read_timeout(Some(patience)).or_fail(address)?;
+        Ok(stream)
+    }
+
+    fn ask(&self, request: &str) -> Result<Answer, Failure> {
+        let mut stream = self.connect()?;
+        let mut answer = String::new();
+        stream
+            .write_all(request.as_bytes())
+            .and_then(|()| stream.read_to_string(&mut answer))
+            .or_fail(format_args!("{:?}", request.lines().next()))?;
+        let (head, body) = answer
+            .split_once("\r\n\r\n")
+            .or_fail(format_args!("{:?}: no head", request.lines().next()))?;
+        Ok(Answer {
+            head: head.to_owned(),
+            body: body.to_owned(),
+        })
+    }
+
+    fn get(&self, path: &str) -> Result<Answer, Failure> {
+        self.ask(&format!("GET {path} HTTP/1.0\r\nHost: node\r\n\r\n"))
+    }
+
+    fn post(&self, path: &str, token: Option<&str>) -> Result<Answer, Failure> {
+        let token = token.map_or_else(String::new, |token| {
+            format!("Authorization: Bearer {token}\r\n")
+        });
+        self.ask(&format!(
+            "POST {path} HTTP/1.0\r\nHost: node\r\n{token}Content-Length: 0\r\n\r\n"
+        ))
+    }
+
+    fn status(&self) -> Result<Value, Failure> {
+        parse(&self.get("/api/v1/status")?.is("200")?)
+    }
+
+    /// Waits until the node has an address and answers.
+    fn wait(&self, context: &Context, node: &Machine) -> Result<(), Failure> {
+        world::until(
+            context.seconds(20),
+            node,
+            || "the management plane does not answer".to_owned(),
+            || self.get("/healthz").is_ok(),
+        )
+    }
+}
+
+fn parse(text: &str) -> Result<Value, Failure> {
+    serde_json::from_str(text).or_fail(format_args!("no JSON: {text:?}"))
+}
+
+/// Whether the other end has let go of `stream`.
+fn is_gone(stream: &mut TcpStream) -> Result<bool, Failure> {
+    stream
+        .set_read_timeout(Some(Duration::from_secs(2)))
+        .or_fail("a slow client")?;
+    Ok(match stream.read(&mut [0; 64]) {
+        Ok(bytes) => bytes == 0,
+        Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+    })
+}
+
+/// The sum of each name's samples, if every line of `text` is one of the format's.
+fn well_formed(text: &str) -> Result<BTreeMap<String, f64>, Failure> {
+    let bad = |line: &str| Failure::new(format!("metrics: no such line: {line:?}"));
+    let mut sums: BTreeMap<String, f64> = BTreeMap::new();
+    let mut family = "";
+    for line in text.lines() {
+        if let Some(comment) = line.strip_prefix("# ") {
+            let mut words = comment.splitn(3, ' ');
+            let (kind, name, rest) = (words.next(), words.next(), words.next());
+            let is_right = match (kind, rest) {
+                (Some("HELP"), Some(help)) => !help.is_empty(),
+                (Some("TYPE"), Some(kind)) => ["counter", "gauge", "histogram"].contains(&kind),
+                _ => false,
+            };
+            if !is_right {
+                return Err(bad(line));
+            }
+            family = name.unwrap_or("");
+            continue;
+        }
+        let (sample, value) = line.rsplit_once(' ').ok_or_else(|| bad(line))?;
+        let value: f64 = value.parse().map_err(|_| bad(line))?;
+        let (name, labels) = sample.split_once('{').unwrap_or((sample, "}"));
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        let of_family = ["", "_bucket", "_sum", "_count"]
+            .iter()
+            .any(|end| name.strip_suffix(end) == Some(family));
+        if !of_family || !name.bytes().all(is_name) || !labels.ends_with('}') {
+            return Err(bad(line));
+        }
+        *sums.entry(name.to_owned()).or_default() += value;
+    }
+    if sums.is_empty() || !text.ends_with('\n') {
+        return Err(Failure::new("metrics: there are none, or they are cut"));
+    }
+    Ok(sums)
+}
+
+/// Lets Prometheus' own tool read `metrics`; false if it is not installed.
+fn promtool(metrics: &str) -> Result<bool, Failure> {
+    let Some(program) = find_program("promtool") else {
+        return Ok(false);
+    };
+    let mut child = Command::new(program)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .or_fail("promtool does not start")?;
+    let mut input = child.stdin.take().or_fail("promtool has no input")?;
+    input
+        .write_all(metrics.as_bytes())
+        .or_fail("promtool does not read")?;
+    drop(input);
+    let output = child.wait_with_output().or_fail("promtool")?;
+    if output.status.success() {
+        return Ok(true);
+    }
+    Err(Failure::new("promtool does not accept the metrics")
+        .with(String::from_utf8_lossy(&output.stderr)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::well_formed;
+
+    #[test]
+    fn samples_of_a_family_add_up_and_a_line_without_one_is_bad() {
+        let head = "# HELP a_total What.\n# TYPE a_total counter\n";
+        let sums = well_formed(&format!(
+            "{head}a_total{{e=\"1\"}} 2\na_total{{e=\"2\"}} 3\n"
+        ));
+        assert_eq!(sums.expect("well formed")["a_total"], 5.0);
+        for bad in [
+            "b_total 1\n",
+            "a_total\n",
+            "a_total x\n",
+            "a_total{e 1\n",
+            "a_total 1",
+        ] {
+            assert!(well_formed(&format!("{head}{bad}")).is_err(), "{bad:?}");
+        }
+    }
+}
