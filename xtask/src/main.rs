@@ -8,6 +8,7 @@
 mod bench;
 mod build;
 mod command;
+mod coverage;
 mod freestanding;
 mod fuzz;
 mod house;
@@ -49,6 +50,8 @@ enum Verb {
     Sim(sim::Options),
     /// Any bytes for frames, settings, rings, tables: coverage-guided, or --seeded
     Fuzz(fuzz::Options),
+    /// Lines of the protocol and the node that no test runs
+    Coverage,
     /// Everything but the machines: what to run before a push
     Check,
     /// The house rules: crate arrows, places of unsafe, rule citations, paths
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Verb::Bench(options) => bench::verb(&house, &options),
         Verb::Sim(options) => sim::verb(&house, &options),
         Verb::Fuzz(options) => fuzz::verb(&house, &options),
+        Verb::Coverage => coverage::verb(&house),
         Verb::Check => test::verb(&house, &test::Options::quick()),
         Verb::Tidy => tidy::verb(&house),
         Verb::Scenario(options) => scenario::verb(&house, &options),

@@ -228,6 +228,21 @@ mod tests {
     }
 
     #[test]
+    fn a_name_and_a_missing_link_are_told_and_the_whole_is_its_lines() {
+        let world = World::build("shelf=5\nhostname=rack7")
+            .each_nic(|nic| nic.link = false)
+            .start();
+        let told = lines(&world);
+        assert!(told[0].contains(" on rack7: booted by"), "{told:?}");
+        assert!(
+            told.iter().any(|line| line.ends_with(", no link")),
+            "{told:?}"
+        );
+        let whole = world.node.banner(&BOOT).to_string();
+        assert_eq!(whole.lines().count(), told.len());
+    }
+
+    #[test]
     fn a_node_without_disks_says_how_to_get_one() {
         let world = World::build("shelf=5").disks(0).start();
         assert!(

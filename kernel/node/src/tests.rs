@@ -5,12 +5,13 @@
 
 use crate::closing::Order;
 use crate::events::{Event, Noted};
-use crate::fake::{Pace, Random, World};
+use crate::fake::{Pace, Random, World, frames};
 use crate::limits;
 use alloc::collections::BTreeMap;
+use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
-use io::{Op, Outcome, WriteCache};
+use io::{Disk, Op, Outcome, Request, WriteCache};
 
 const SHELF: u16 = 5;
 /// An initiator's own addresses.
@@ -1255,6 +1256,7 @@ fn an_order_to_stop_answers_what_was_taken_over_and_nothing_new() {
         world.settle();
     }
     assert_eq!(world.node.closed(), Some(Order::PowerOff));
+    assert_eq!(Order::PowerOff.to_string(), "power off");
     assert_eq!(tags(&world.left(0)), [1]);
     assert_eq!(world.disk(0).count("flush"), 2);
     world.assert_all_frames_are_there();
@@ -1288,6 +1290,18 @@ fn every_disk_is_flushed_before_the_end_and_write_back_is_durable_then() {
 }
 
 #[test]
+fn a_disk_without_a_volatile_cache_is_not_flushed_at_the_end() {
+    let mut world = World::build("shelf=5\nrw=all");
+    world = world.each_disk(|disk| disk.geometry.write_cache = WriteCache::None);
+    let mut world = quiet(world.start());
+    world.node.order(Order::Restart);
+    world.settle();
+    assert_eq!(world.node.closed(), Some(Order::Restart));
+    assert_eq!(Order::Restart.to_string(), "restart");
+    assert_eq!(world.disk(0).count("flush"), 0);
+}
+
+#[test]
 fn a_disk_that_hangs_does_not_keep_the_machine_on() {
     let mut world = one_disk();
     world.disk(0).pace = Pace::Manual;
@@ -1306,4 +1320,46 @@ fn a_node_without_a_card_stops_at_once() {
     world.node.order(Order::PowerOff);
     world.settle();
     assert_eq!(world.node.closed(), Some(Order::PowerOff));
+}
+
+#[test]
+fn a_read_from_before_the_start_that_ends_late_is_nobodys_and_harms_nobody() {
+    let mut world = one_disk();
+    world.disk(0).pace = Pace::Manual;
+    let early = Request {
+        op: Op::Read,
+        lba: 0,
+        sectors: 1,
+        data: 36,
+        ticket: crate::EARLY,
+    };
+    let frame = frames(1).remove(0);
+    world.disk(0).submit(early, frame);
+    world.disk(0).kick();
+    world.node.expect_late(0);
+    world.node.expect_late(99);
+    world.settle();
+    world.disk(0).end(0, Outcome::Fault);
+    world.settle();
+    assert_eq!(count(&world, Event::DiskError), 0);
+    world.disk(0).pace = Pace::AtOnce;
+    let answers = ask(&mut world, &Ask::slot(0, 1).read(0, 1));
+    assert_eq!(registers(&answers[0]), (0, 0x40));
+}
+
+#[test]
+fn more_mistakes_than_are_kept_are_counted_in_a_sentence() {
+    let lines: Vec<_> = (0..100)
+        .map(|index| alloc::format!("nonsense{index}=1"))
+        .collect();
+    let world = World::build(&lines.join("\n")).start();
+    let warnings: Vec<&str> = world.node.warnings().collect();
+    let has = |text: &str| warnings.iter().any(|warning| warning.contains(text));
+    assert!(has("nonsense0"), "{warnings:?}");
+    assert!(has("more settings could not be used"), "{warnings:?}");
+    let notes: Vec<&str> = world.node.notes().collect();
+    assert!(
+        notes.iter().all(|note| !note.contains("not exported")),
+        "{notes:?}"
+    );
 }

@@ -473,3 +473,26 @@ fn what_the_api_has_can_be_found() {
     );
     assert_eq!(Document::at("/api"), None);
 }
+
+#[test]
+fn the_state_is_told_with_its_reason_and_what_happened_with_its_name() {
+    let mut host = Host::new(FIXED);
+    let page = host.get(50_000, "/");
+    assert!(!page.contains("has reported errors"));
+    let now = host.world.now;
+    let node = &mut host.world.node;
+    node.stations[0].failing = true;
+    node.ports[0].wire.mtu = 1500;
+    node.exports[0].latency.note(70);
+    node.events
+        .note(now, crate::events::Event::DiskError.into(), 0);
+    let page = host.get(50_001, "/");
+    assert!(page.contains("has reported errors"), "{page}");
+    assert!(page.contains("eth0 has MTU 1500"), "{page}");
+    assert!(page.contains("<rect x="), "what was counted is drawn");
+    let trace = host.get(50_002, "/api/v1/trace");
+    assert!(
+        trace.contains("\"what\":\"disk_error\",\"about\":0"),
+        "{trace}"
+    );
+}
