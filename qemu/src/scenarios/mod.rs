@@ -9,6 +9,7 @@ mod boots;
 mod cards;
 mod disks;
 mod durability;
+mod every_device;
 mod hostile;
 mod input;
 mod ipxe;
@@ -169,6 +170,14 @@ static ALL: &[Scenario] = &[
         limit: seconds(90),
         linux: false,
         run: cards::intel,
+    },
+    Scenario {
+        name: "every-device",
+        sentence: "one machine with every disk controller and every card that QEMU plays and \
+                   we drive: each card serves each disk",
+        limit: seconds(60),
+        linux: false,
+        run: every_device::every_device,
     },
     Scenario {
         name: "hostile-frames",

@@ -1,0 +1,204 @@
+//! One machine with everything in it that QEMU plays and we drive.
+//!
+//! What a driver does to its neighbours shows only beside them: memory that one
+//! set aside too much of, an interrupt that two share, a port that answers for
+//! another. So each card serves every disk here, and every disk takes a part of
+//! its content from each card.
+
+use super::disks::flow;
+use super::world::{self, CLIENT, blame, must};
+use crate::client::{Client, Export};
+use crate::machine::has_device;
+use crate::pattern::{self, SECTOR_BYTES};
+use crate::{Board, Context, Disk, Failure, Mac, Machine, Nic, OrFail, Recipe, Report, Switch};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+/// Sectors of a disk that come from one card.
+const PART: usize = 64;
+/// Of a disk.
+const DISK_BYTES: u64 = 1 << 20;
+
+/// A disk that QEMU plays: its serial number here, QEMU's name of it, and what
+/// it hangs on.
+struct Model {
+    serial: &'static str,
+    device: &'static str,
+    /// A controller of its own, named as the bus says.
+    controller: Option<&'static str>,
+    bus: Option<&'static str>,
+}
+
+impl Model {
+    /// A disk that is its own controller.
+    const fn alone(serial: &'static str, device: &'static str) -> Self {
+        Self {
+            serial,
+            device,
+            controller: None,
+            bus: None,
+        }
+    }
+
+    const fn behind(self, controller: &'static str, bus: &'static str) -> Self {
+        Self {
+            controller: Some(controller),
+            bus: Some(bus),
+            ..self
+        }
+    }
+}
+
+/// Every kind of disk on PCI, and one of them behind a bridge.
+const ON_PCI: &[Model] = &[
+    Model::alone("virtio-blk", "virtio-blk-pci"),
+    Model::alone("virtio-scsi", "scsi-hd").behind("virtio-scsi-pci,id=virtio", "virtio.0"),
+    Model::alone("ahci", "ide-hd").behind("ich9-ahci,id=sata", "sata.0"),
+    Model::alone("nvme", "nvme"),
+    Model::alone("pvscsi", "scsi-hd").behind("pvscsi,id=vmware", "vmware.0"),
+    Model::alone("bridged", "nvme").behind("pcie-root-port,id=bridge", "bridge"),
+];
+
+/// Every card on PCI. The node serves eight at most.
+const CARDS: &[&str] = &[
+    "virtio-net-pci",
+    "e1000",
+    "e1000-82544gc",
+    "e1000-82545em",
+    "e1000e",
+    "igb",
+];
+
+/// The same without PCI.
+const MAPPED: &[Model] = &[
+    Model::alone("virtio-blk", "virtio-blk-device"),
+    Model::alone("virtio-scsi", "scsi-hd").behind("virtio-scsi-device,id=virtio", "virtio.0"),
+];
+
+pub(super) fn every_device(context: &mut Context) -> Result<Report, Failure> {
+    let mut report = Report::new();
+    serves_all(context, &mut report, "pci", Board::Q35, ON_PCI, CARDS)?;
+    let card = &["virtio-net-device"];
+    serves_all(context, &mut report, "mmio", Board::Microvm, MAPPED, card)?;
+    Ok(report)
+}
+
+/// A machine on `board` with all `models` and those of `cards` that this QEMU has.
+fn serves_all(
+    context: &Context,
+    report: &mut Report,
+    name: &str,
+    board: Board,
+    models: &[Model],
+    cards: &[&'static str],
+) -> Result<(), Failure> {
+    let mut recipe = world::node(context, name).board(board);
+    let mut files: BTreeMap<&str, PathBuf> = BTreeMap::new();
+    for model in models {
+        let file = context.disk(&format!("{name}-{}", model.serial), DISK_BYTES)?;
+        recipe = with_disk(recipe, model, Disk::file(&file));
+        files.insert(model.serial, file);
+    }
+    let mut paths: Vec<(Switch, Mac)> = Vec::new();
+    for &card in cards {
+        if !has_device(card)? {
+            report.note(format!("{card}: skipped, this QEMU has no such card"));
+            continue;
+        }
+        let switch = context.switch(&format!("{name}-{card}"))?;
+        let mac = Mac::local(0x0500 + paths.len() as u16);
+        recipe = recipe.nic(Nic::on(&switch, mac).model(card));
+        paths.push((switch, mac));
+    }
+    let node = recipe.start(context.folder())?;
+
+    let mut clients: Vec<Client> = paths
+        .iter()
+        .map(|(switch, _)| Client::new(switch, CLIENT))
+        .collect();
+    let mut seen = Vec::new();
+    for ((_, mac), client) in paths.iter().zip(&mut clients) {
+        let exports = by_serial(context, &node, client, models.len())?;
+        must(
+            exports.keys().map(String::as_str).eq(files.keys().copied())
+                && exports.values().all(|export| export.mac == *mac),
+            &node,
+            || format!("behind {mac} there are {exports:?}"),
+        )?;
+        seen.push(exports);
+    }
+
+    let long = flow(context, u8::MAX);
+    for (index, client) in clients.iter_mut().enumerate() {
+        for export in seen[index].values() {
+            client
+                .write_pattern(export, first(index), PART, seed(export, index), long)
+                .map_err(blame(&node))?;
+        }
+    }
+    // Each card reads what all of them wrote.
+    for (index, client) in clients.iter_mut().enumerate() {
+        for export in seen[index].values() {
+            for part in 0..paths.len() {
+                client
+                    .check_pattern(export, first(part), PART, seed(export, part), long)
+                    .map_err(blame(&node))?;
+            }
+        }
+    }
+    node.quit()?;
+    for (serial, file) in &files {
+        let bytes = fs::read(file).or_fail(format_args!("cannot read {}", file.display()))?;
+        for part in 0..paths.len() {
+            let from = first(part) as usize * SECTOR_BYTES;
+            let sectors = &bytes[from..from + PART * SECTOR_BYTES];
+            pattern::check(sectors, first(part), seed(&seen[0][*serial], part))
+                .or_fail(file.display())?;
+        }
+    }
+    report.note(format!(
+        "{name}: {} disks, cards: {}",
+        models.len(),
+        paths.len()
+    ));
+    Ok(())
+}
+
+fn with_disk(mut recipe: Recipe, model: &Model, disk: Disk) -> Recipe {
+    let mut disk = disk.model(model.device).serial(model.serial);
+    if let Some(controller) = model.controller {
+        recipe = recipe.controller(controller);
+    }
+    if let Some(bus) = model.bus {
+        disk = disk.property(&format!("bus={bus}"));
+    }
+    recipe.disk(disk)
+}
+
+/// The `count` exports that `client` sees, by the serial numbers they tell.
+fn by_serial(
+    context: &Context,
+    node: &Machine,
+    client: &mut Client,
+    count: usize,
+) -> Result<BTreeMap<String, Export>, Failure> {
+    let mut exports = BTreeMap::new();
+    for export in world::exports(context, node, client, count)? {
+        let identity = client
+            .identify(&export, context.seconds(5))
+            .map_err(blame(node))?;
+        exports.insert(identity.serial().to_owned(), export);
+    }
+    Ok(exports)
+}
+
+/// The first sector of the part that card `index` writes.
+const fn first(index: usize) -> u64 {
+    (index * PART) as u64
+}
+
+/// What it is written with: another pattern for each disk.
+fn seed(export: &Export, index: usize) -> u64 {
+    u64::from(export.address.slot) << 8 | index as u64
+}
