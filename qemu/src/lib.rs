@@ -19,6 +19,7 @@ mod failure;
 pub mod initiator;
 pub mod journal;
 pub mod machine;
+pub mod nbd;
 pub mod network;
 pub mod packages;
 pub mod pattern;
