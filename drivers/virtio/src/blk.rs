@@ -8,6 +8,11 @@
 //!
 //! What the disk was asked stands in our own memory, never in the frame: the
 //! disk may write there.
+//!
+//! **An error blames nobody in the crowd.** A hypervisor makes one request of
+//! several that lie side by side (QEMU: up to 32), and when that one fails, it
+//! says so of each. So a request that failed beside others is a suspect: it runs
+//! once more with nobody beside it, and what it then says is believed.
 
 use crate::ring::{DESCRIPTOR_BYTES, Piece, Returned, Ring};
 use crate::service::Service;
@@ -87,6 +92,9 @@ const ID_WAIT_MS: u64 = 2000;
 const SILENCE_MAX_US: u64 = 30_000_000;
 /// How often we look for that.
 const SILENCE_LOOK_US: u64 = 1_000_000;
+/// So many suspects in a row that fail alone as well, and it is the disk that
+/// fails: the others are not made to wait for their turn.
+const GUILTY_MAX: u8 = 8;
 /// How often the capacity is read again when it changes under our eyes.
 const CONFIG_READS_MAX: u32 = 4;
 
@@ -94,8 +102,14 @@ const CONFIG_READS_MAX: u32 = 4;
 pub struct Blk<T = Bus> {
     transport: T,
     ring: Ring<Mark>,
-    /// Requests that wait for room in the ring, in order.
+    /// Requests that wait for room in the ring, in order; suspects before them.
     backlog: VecDeque<(Request, Frame)>,
+    /// How many suspects there are in front of the backlog.
+    suspects: usize,
+    /// A suspect is at the disk, and nobody beside it.
+    alone: bool,
+    /// Suspects that have failed alone, in a row.
+    guilty: u8,
     /// What ended without the disk, or was given back by it when it stopped.
     ended: VecDeque<Done>,
     indirect: bool,
@@ -164,15 +178,16 @@ impl<T: Transport> Blk<T> {
         if usize::from(ring.size()) < TABLE_ENTRIES {
             return Err(Error::NoQueue { queue: QUEUE });
         }
-        let in_ring = usize::from(ring.size()) / descriptors;
         run(&mut transport);
         let now = resources.now();
         let mut disk = Self {
             transport,
             ring,
-            // What waits is what the full ring has no room for; one place more,
-            // because our own question may stay in the ring for ever.
-            backlog: VecDeque::with_capacity(frames.saturating_sub(in_ring) + 1),
+            // While a suspect is alone, all others wait.
+            backlog: VecDeque::with_capacity(frames),
+            suspects: 0,
+            alone: false,
+            guilty: 0,
             ended: VecDeque::with_capacity(frames),
             indirect,
             honest_lengths: features & feature::VERSION_1 != 0,
@@ -236,11 +251,11 @@ impl<T: Transport> Blk<T> {
     #[inline]
     fn fits(&self) -> bool {
         let descriptors = if self.indirect { 1 } else { TABLE_ENTRIES };
-        usize::from(self.ring.room()) >= descriptors
+        !self.alone && usize::from(self.ring.room()) >= descriptors
     }
 
     /// Puts a request behind those that wait. The backlog holds something only
-    /// while the ring is full, and both together hold every frame.
+    /// while the ring is full or there are suspects.
     #[cold]
     fn wait(&mut self, request: Request, frame: Frame) {
         self.backlog.push_back((request, frame));
@@ -249,11 +264,56 @@ impl<T: Transport> Blk<T> {
 
     /// Lends the requests that wait, as far as there is room in the ring.
     fn lend_waiting(&mut self) {
+        if self.suspects > 0 {
+            return self.lend_suspect();
+        }
         while self.fits()
             && let Some((request, frame)) = self.backlog.pop_front()
         {
             self.lend(request, frame);
         }
+    }
+
+    /// Lends the next suspect if the disk has nothing else.
+    #[cold]
+    fn lend_suspect(&mut self) {
+        // Our own question at the start may stay there for ever.
+        if self.ring.iter().any(|(_, mark)| mark.request.is_some()) {
+            return;
+        }
+        if let Some((request, frame)) = self.backlog.pop_front() {
+            self.suspects -= 1;
+            self.alone = true;
+            self.lend(request, frame);
+        }
+    }
+
+    /// What becomes of a request that failed, or that ran alone: `None` if it will
+    /// run once more.
+    #[cold]
+    fn sift(&mut self, done: Done) -> Option<Done> {
+        let failed = done.outcome == Outcome::Medium;
+        if !self.alone {
+            self.backlog.push_front((done.request, done.frame));
+            self.suspects += 1;
+            return None;
+        }
+        self.alone = false;
+        self.guilty = if failed { self.guilty + 1 } else { 0 };
+        if self.guilty >= GUILTY_MAX {
+            for (request, frame) in self.backlog.drain(..self.suspects) {
+                self.ended.push_back(Done {
+                    request,
+                    outcome: Outcome::Medium,
+                    frame,
+                });
+            }
+            self.suspects = 0;
+        }
+        if self.suspects == 0 {
+            self.guilty = 0;
+        }
+        Some(done)
     }
 
     /// Lends a request to the disk. There is room in the ring.
@@ -404,13 +464,21 @@ impl<T: Transport> Disk for Blk<T> {
         }
         loop {
             let returned = self.ring.pop()?;
-            // Our own question has none; it was asked once, so this ends.
-            if let Some(request) = returned.mark.request {
-                return Some(Done {
-                    request,
-                    outcome: self.outcome(&request, &returned),
-                    frame: returned.frame,
-                });
+            // Our own question has none; it was asked once.
+            let Some(request) = returned.mark.request else {
+                continue;
+            };
+            let done = Done {
+                request,
+                outcome: self.outcome(&request, &returned),
+                frame: returned.frame,
+            };
+            if done.outcome != Outcome::Medium && !self.alone {
+                return Some(done);
+            }
+            // Ends: each request is a suspect once.
+            if let Some(done) = self.sift(done) {
+                return Some(done);
             }
         }
     }
@@ -459,6 +527,7 @@ impl<T: Transport> Disk for Blk<T> {
             while let Some((request, frame)) = self.backlog.pop_front() {
                 self.end(request, Outcome::Fault, frame);
             }
+            (self.suspects, self.alone) = (0, false);
         }
         if !self.service.is_running() {
             return false;
@@ -837,10 +906,17 @@ mod tests {
         let mut outcome = |op, status: u8| {
             let frame = machine.carve(1).remove(0);
             one(&mut disk, &device, request(op, 0, 1, 0), frame);
-            let room = device.room(QUEUE, 0);
-            device.write(QUEUE, 0, room - 1, &[status]);
-            device.complete(QUEUE, 0, room as u32);
-            disk.poll_done().expect("done").outcome
+            loop {
+                let room = device.room(QUEUE, 0);
+                device.write(QUEUE, 0, room - 1, &[status]);
+                device.complete(QUEUE, 0, room as u32);
+                if let Some(done) = disk.poll_done() {
+                    return done.outcome;
+                }
+                // It is tried once more.
+                disk.kick();
+                assert_eq!(device.fetch(QUEUE, usize::MAX), 1);
+            }
         };
         for op in [Op::Read, Op::Write, Op::Flush, Op::Discard] {
             assert_eq!(outcome(op, 0), Outcome::Done);
@@ -853,6 +929,114 @@ mod tests {
         assert_eq!(outcome(Op::Write, 1), Outcome::Medium);
         assert_eq!(outcome(Op::Flush, 1), Outcome::Fault);
         assert_eq!(outcome(Op::Discard, 1), Outcome::Fault);
+    }
+
+    /// Every request that the disk has goes wrong if `is_bad` says so of its sector,
+    /// and with it all others that the disk has at the time.
+    fn serve_merged(device: &Device, is_bad: impl Fn(u64) -> bool) -> usize {
+        let count = device.fetch(QUEUE, usize::MAX);
+        let bad = (0..count).any(|number| is_bad(asked(device, number).1));
+        for _ in 0..count {
+            let room = device.room(QUEUE, 0);
+            let status = if bad { IO_ERROR } else { OK };
+            device.write(QUEUE, 0, room - 1, &[status]);
+            device.complete(QUEUE, 0, room as u32);
+        }
+        count
+    }
+
+    /// 40 writes, and the disk makes one of all that it finds. Returns the sectors
+    /// whose writes failed, and how many requests the disk has seen.
+    fn merged(is_bad: impl Fn(u64) -> bool) -> (Vec<u64>, usize) {
+        const COUNT: usize = 40;
+        let (machine, device, mut disk) = start(profile(0), 64);
+        let capacity = disk.backlog.capacity();
+        for (number, frame) in (0..).zip(machine.carve(COUNT)) {
+            disk.submit(request(Op::Write, number, 1, number as u32), frame);
+        }
+        let (mut seen, mut back, mut failed) = (0, 0, vec![]);
+        while back < COUNT {
+            disk.kick();
+            device.check_kick(QUEUE);
+            let count = serve_merged(&device, &is_bad);
+            assert!(count > 0, "somebody waits, and the disk has nothing");
+            seen += count;
+            while let Some(done) = disk.poll_done() {
+                back += 1;
+                if done.outcome == Outcome::Medium {
+                    failed.push(done.request.lba);
+                }
+            }
+        }
+        assert_eq!(disk.backlog.capacity(), capacity, "lists never grow");
+        assert_eq!((disk.suspects, disk.alone, disk.ring.lent()), (0, false, 0));
+        failed.sort_unstable();
+        (failed, seen)
+    }
+
+    #[test]
+    fn of_requests_that_a_hypervisor_made_one_only_the_bad_one_fails() {
+        for bad in [0, 17, 39] {
+            assert_eq!(merged(|sector| sector == bad), (vec![bad], 80));
+        }
+        assert_eq!(merged(|_| false), (vec![], 40));
+    }
+
+    #[test]
+    fn a_disk_on_which_everything_fails_is_not_asked_for_each_request_again() {
+        let (failed, seen) = merged(|_| true);
+        assert_eq!(failed.len(), 40);
+        assert_eq!(seen, 40 + usize::from(GUILTY_MAX));
+    }
+
+    #[test]
+    fn requests_that_come_while_a_suspect_is_alone_wait_for_it() {
+        let (machine, device, mut disk) = start(profile(0), 8);
+        let mut frames = machine.carve(3);
+        one(
+            &mut disk,
+            &device,
+            request(Op::Write, 5, 1, 0),
+            frames.remove(0),
+        );
+        device.write(QUEUE, 0, 0, &[IO_ERROR]);
+        device.complete(QUEUE, 0, 1);
+        assert!(disk.poll_done().is_none());
+        disk.submit(request(Op::Write, 6, 1, 1), frames.remove(0));
+        disk.kick();
+        disk.submit(request(Op::Write, 7, 1, 2), frames.remove(0));
+        disk.kick();
+        assert_eq!(device.fetch(QUEUE, usize::MAX), 1);
+        assert_eq!(asked(&device, 0).1, 5);
+        serve(&device, 0, &mut BTreeMap::new());
+        let done = disk
+            .poll_done()
+            .map(|done| (done.request.ticket, done.outcome));
+        assert_eq!(done, Some((0, Outcome::Done)));
+        disk.kick();
+        assert_eq!(device.fetch(QUEUE, usize::MAX), 2);
+    }
+
+    #[test]
+    fn a_disk_that_gives_up_lets_go_of_suspects() {
+        let (machine, device, mut disk) = start(profile(0), 8);
+        for (ticket, frame) in (0..3).zip(machine.carve(3)) {
+            disk.submit(request(Op::Write, ticket.into(), 1, ticket), frame);
+        }
+        disk.kick();
+        serve_merged(&device, |_| true);
+        assert!(disk.poll_done().is_none());
+        disk.kick();
+        device.need_reset();
+        disk.tick(Instant(1));
+        disk.tick(Instant(2));
+        for _ in 0..3 {
+            assert_eq!(
+                disk.poll_done().map(|done| done.outcome),
+                Some(Outcome::Fault)
+            );
+        }
+        assert!(disk.poll_done().is_none());
     }
 
     #[test]
