@@ -16,6 +16,7 @@ pub mod bench;
 pub mod client;
 mod console;
 mod failure;
+pub mod faulty;
 pub mod initiator;
 pub mod journal;
 pub mod machine;

@@ -10,6 +10,7 @@ mod cards;
 mod disks;
 mod durability;
 mod every_device;
+mod faults;
 mod hostile;
 mod input;
 mod ipxe;
@@ -178,6 +179,29 @@ static ALL: &[Scenario] = &[
         limit: seconds(60),
         linux: false,
         run: every_device::every_device,
+    },
+    Scenario {
+        name: "failing-disks",
+        sentence: "on every controller a read, a write or a flush that fails is told to its host \
+                   and to no other, until it is repaired",
+        limit: seconds(60),
+        linux: false,
+        run: faults::failing_disks,
+    },
+    Scenario {
+        name: "hanging-disks",
+        sentence: "on every controller a disk that hangs stops nobody else, and answers when it \
+                   goes on",
+        limit: seconds(60),
+        linux: false,
+        run: faults::hanging_disks,
+    },
+    Scenario {
+        name: "unplugged-disks",
+        sentence: "a disk that is taken away under load fails its requests, and nobody else's",
+        limit: seconds(60),
+        linux: false,
+        run: faults::unplugged_disks,
     },
     Scenario {
         name: "hostile-frames",
