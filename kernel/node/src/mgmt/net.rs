@@ -45,7 +45,7 @@ const LOG_LINES_PER_TURN: usize = 4;
 const FRAMES_PER_TURN: usize = 8;
 
 /// What the node is called on the network.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lease {
     /// Our address.
     pub cidr: Option<Ipv4Cidr>,
@@ -293,6 +293,11 @@ impl Net {
                 }
             }
         };
+        // The stack says so of every renewal, and forgets its neighbours when its
+        // address is set: what it would send them next would be lost.
+        if lease == self.lease {
+            return;
+        }
         let changed = lease.cidr != self.lease.cidr;
         self.lease = lease;
         apply(&mut self.iface, self.sockets.get_mut(self.dns), &lease);
