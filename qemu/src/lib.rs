@@ -3,8 +3,9 @@
 //! A scenario starts [`Machine`]s from a [`Recipe`], joins them with a
 //! [`Switch`] that lives in this process, and looks on: every frame passes
 //! through us, so it can be captured, lost, doubled or held back, and our own
-//! [`Client`] is one more port. Nothing here needs a privilege, touches a host
-//! interface, or leaves the process.
+//! [`Client`] is one more port. Nothing here touches a host's interface or leaves
+//! the process; where programs of this machine join in ([`neighbour`]), the process
+//! has a network of its own.
 //!
 //! Two rules hold everywhere. Every wait has a deadline, and a [`Failure`] says
 //! what was expected and where the evidence lies.
@@ -21,6 +22,7 @@ pub mod initiator;
 pub mod journal;
 pub mod machine;
 pub mod nbd;
+pub mod neighbour;
 pub mod network;
 pub mod packages;
 pub mod pattern;
@@ -28,6 +30,7 @@ pub mod pcap;
 mod qmp;
 pub mod scenario;
 pub mod scenarios;
+pub mod tools;
 pub mod volatile;
 
 pub use accel::Accel;

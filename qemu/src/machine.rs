@@ -47,6 +47,9 @@ pub enum Board {
     Pc,
     /// No PCI at all: virtio over MMIO.
     Microvm,
+    /// No machine at all. Its cards are cables alone: with
+    /// [`Nic::with_tap`] they join a switch to an interface of the host.
+    Cables,
 }
 
 impl Board {
@@ -55,13 +58,14 @@ impl Board {
             Self::Q35 => "q35",
             Self::Pc => "pc",
             Self::Microvm => "microvm",
+            Self::Cables => "none",
         }
     }
 
     /// The bus that virtio devices sit on.
     const fn bus(self) -> &'static str {
         match self {
-            Self::Q35 | Self::Pc => "pci",
+            Self::Q35 | Self::Pc | Self::Cables => "pci",
             Self::Microvm => "device",
         }
     }
@@ -428,7 +432,9 @@ impl Recipe {
         let mut line: Vec<String> = Vec::new();
         let mut add = |words: &[&str]| line.extend(words.iter().map(|&word| word.to_owned()));
         add(&["-name", &self.name, "-machine", self.board.name()]);
-        add(&accel.arguments());
+        if self.board != Board::Cables {
+            add(&accel.arguments());
+        }
         add(&["-m", &self.memory, "-smp", &self.cpus.to_string()]);
         add(&["-nodefaults", "-no-user-config", "-display", "none"]);
         add(&["-chardev", "stdio,id=console,signal=off"]);
@@ -499,6 +505,9 @@ impl Nic {
                     words.push(netdev(format!(
                         "hubport,id={end}-port{index},hubid={index},netdev={end}{index}"
                     )));
+                }
+                if board == Board::Cables {
+                    return words;
                 }
                 words.push(netdev(format!("hubport,id=nic{index},hubid={index}")));
             }
@@ -733,6 +742,23 @@ mod tests {
             "virtio-net-device,id=card0,netdev=nic0,mac=02:00:00:00:00:01,host_mtu=9000"
         ));
         assert!(!line.contains("romfile"), "{line}");
+    }
+
+    #[test]
+    fn cables_without_a_machine_have_no_card_in_them() {
+        let switch = Switch::new();
+        let line = Recipe::new("m")
+            .board(Board::Cables)
+            .nic(Nic::on(&switch, Mac::local(1)).with_tap("tap0"))
+            .command_line()
+            .join(" ");
+        assert!(line.contains("-machine none"), "{line}");
+        assert!(
+            line.contains("hubport,id=tap-port0,hubid=0,netdev=tap0"),
+            "{line}"
+        );
+        assert!(!line.contains("-device"), "{line}");
+        assert!(!line.contains("-cpu"), "{line}");
     }
 
     #[test]

@@ -228,6 +228,21 @@ impl Debs {
         Ok(names.into_iter().collect())
     }
 
+    /// The packages `tools` and every library that one of them may load. fio is
+    /// built with half a dozen cluster file systems whose packages bring whole
+    /// languages along; a library is all we want of them.
+    pub fn with_libraries(&self, tools: &[&str]) -> Result<Vec<String>, Failure> {
+        let mut all = self.with_dependencies(tools)?;
+        all.retain(|name| {
+            let library = name.starts_with("lib") || name.starts_with("zlib");
+            let language = ["perl", "python", "debian-installer"]
+                .iter()
+                .any(|word| name.contains(word));
+            tools.contains(&name.as_str()) || library && !language
+        });
+        Ok(all)
+    }
+
     /// What `package` itself depends on: for a metapackage, the real thing
     /// (`linux-image-cloud-amd64` names the newest kernel).
     pub fn depends(&self, package: &str) -> Result<Vec<String>, Failure> {

@@ -17,6 +17,9 @@ pub struct Scenario {
     pub limit: Duration,
     /// Whether it starts Linux, whose packages are fetched before its time begins.
     pub linux: bool,
+    /// Whether it runs in a network of its own, with this machine's programs as
+    /// the node's neighbours ([`Neighbour`](crate::neighbour::Neighbour)).
+    pub neighbours: bool,
     /// The scenario itself.
     pub run: fn(&mut Context) -> Result<Report, Failure>,
 }

@@ -11,7 +11,9 @@ use crate::house::House;
 use crate::interrupt;
 use crate::progress::Step;
 use qemu::packages::Debs;
-use qemu::{Accel, BootFiles, Context, Failure, OrFail, Report, Scenario, machine, scenarios};
+use qemu::{
+    Accel, BootFiles, Context, Failure, OrFail, Report, Scenario, machine, neighbour, scenarios,
+};
 use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
@@ -20,8 +22,6 @@ use std::{panic, process, thread};
 /// How long a scenario whose time is over, and whose machines are gone, may
 /// still take to say what it saw.
 const GRACE: Duration = Duration::from_secs(20);
-/// This program, even if a build has replaced its file since it was started.
-const THIS_PROGRAM: &str = "/proc/self/exe";
 /// What begins a line that reports a figure.
 const NOTE: &str = "note: ";
 /// What begins the line that says why it failed; the evidence follows.
@@ -50,7 +50,12 @@ pub fn run_apart(
     step: &Step,
 ) -> Result<Vec<String>, Failure> {
     let folder = house.fresh_folder(&format!("test/{}", scenario.name))?;
-    let mut command = process::Command::new(THIS_PROGRAM);
+    let program = neighbour::this_program();
+    let mut command = if scenario.neighbours {
+        neighbour::apart(&program)?
+    } else {
+        process::Command::new(program)
+    };
     command.args(["scenario", scenario.name, "--boot-file"]);
     command.arg(&boot.boot_file).arg("--elf").arg(&boot.elf);
     command.arg("--images").arg(&boot.images);
@@ -160,6 +165,7 @@ mod tests {
             sentence: "it is planted",
             limit,
             linux: false,
+            neighbours: false,
             run,
         };
         let boot = BootFiles {

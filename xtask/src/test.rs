@@ -242,7 +242,11 @@ impl Bench<'_> {
 
     /// Tools, what guests are made of, boot files and the accelerator.
     fn prepare_machines(&self, wanted: &[&Scenario]) -> Result<(BootFiles, Accel), Failure> {
-        packages::ensure(&[packages::QEMU], &mut |line| eprintln!("  {line}"))?;
+        let mut needs = vec![packages::QEMU];
+        if wanted.iter().any(|scenario| scenario.neighbours) {
+            needs.push(packages::IP);
+        }
+        packages::ensure(&needs, &mut |line| eprintln!("  {line}"))?;
         eprintln!("  packages for guests");
         scenarios::prepare(wanted, &Debs::new(&self.house.cache()))?;
         let built = build::build(self.house)?;

@@ -161,7 +161,7 @@ impl Linux {
             .unwrap_or_else(std::sync::PoisonError::into_inner);
 
         let kernel = Kernel::fetch(debs)?;
-        let tools = debs.unpacked("guest-tools", &with_libraries(debs, &TOOLS)?)?;
+        let tools = debs.unpacked("guest-tools", &debs.with_libraries(&TOOLS)?)?;
         let root = kernel.root(debs, "linux-root", &tools, &INITIATOR)?;
         let kernel = kernel.image;
         Ok(Self { kernel, root })
@@ -250,23 +250,6 @@ impl Guest {
     pub fn machine(&self) -> &Machine {
         &self.machine
     }
-}
-
-/// The packages `tools` and every library that one of them may load. fio is
-/// built with half a dozen cluster file systems whose packages bring whole
-/// languages along; a library is all we want of them.
-pub(super) fn with_libraries(debs: &Debs, tools: &[&str]) -> Result<Vec<String>, Failure> {
-    let all = debs.with_dependencies(tools)?;
-    Ok(all
-        .into_iter()
-        .filter(|name| {
-            let library = name.starts_with("lib") || name.starts_with("zlib");
-            let language = ["perl", "python", "debian-installer"]
-                .iter()
-                .any(|word| name.contains(word));
-            tools.contains(&name.as_str()) || library && !language
-        })
-        .collect())
 }
 
 fn build_root(

@@ -5,7 +5,7 @@
 //! over the same switch as everything else, into the same capture.
 
 use super::cpio::Cpio;
-use super::linux::{Kernel, Parts, with_libraries};
+use super::linux::{Kernel, Parts};
 use crate::packages::Debs;
 use crate::{Context, Failure, Machine, Nic, OrFail};
 use std::fs::{self, File};
@@ -33,7 +33,7 @@ pub(crate) fn prepare(debs: &Debs) -> Result<(), Failure> {
 
 fn root(debs: &Debs) -> Result<(Kernel, std::path::PathBuf), Failure> {
     let kernel = Kernel::fetch(debs)?;
-    let tools = debs.unpacked("netserver-tools", &with_libraries(debs, &TOOLS)?)?;
+    let tools = debs.unpacked("netserver-tools", &debs.with_libraries(&TOOLS)?)?;
     let root = kernel.root(debs, "netserver-root", &tools, &PARTS)?;
     Ok((kernel, root))
 }

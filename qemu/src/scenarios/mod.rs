@@ -29,7 +29,7 @@ mod world;
 
 use crate::initiator::Linux;
 use crate::packages::Debs;
-use crate::{Failure, Scenario};
+use crate::{Failure, Scenario, tools};
 use std::time::Duration;
 
 /// All scenarios.
@@ -42,6 +42,11 @@ pub const fn all() -> &'static [Scenario] {
 pub fn prepare(wanted: &[&Scenario], debs: &Debs) -> Result<(), Failure> {
     if wanted.iter().any(|scenario| scenario.linux) {
         Linux::prepare(debs)?;
+    }
+    if wanted.iter().any(|scenario| scenario.neighbours) {
+        for tool in tools::ALL {
+            tool.prepare(debs)?;
+        }
     }
     boot::prepare(wanted, debs)
 }
@@ -63,6 +68,7 @@ static ALL: &[Scenario] = &[
                    on the network within half a second",
         limit: seconds(90),
         linux: false,
+        neighbours: false,
         run: boots::boots,
     },
     Scenario {
@@ -70,6 +76,7 @@ static ALL: &[Scenario] = &[
         sentence: "a bad setting is named with its key, text and place, and the node serves",
         limit: seconds(30),
         linux: false,
+        neighbours: false,
         run: input::bad_settings,
     },
     Scenario {
@@ -78,6 +85,7 @@ static ALL: &[Scenario] = &[
                    on the console, and what works is served",
         limit: seconds(60),
         linux: false,
+        neighbours: false,
         run: input::bad_devices,
     },
     Scenario {
@@ -85,6 +93,7 @@ static ALL: &[Scenario] = &[
         sentence: "the node does not rely on memory being zero, and 16 MiB of it are enough",
         limit: seconds(60),
         linux: false,
+        neighbours: false,
         run: memory::dirty_memory,
     },
     Scenario {
@@ -92,6 +101,7 @@ static ALL: &[Scenario] = &[
         sentence: "a write is answered after a flush that covers it, and a batch shares one",
         limit: seconds(60),
         linux: false,
+        neighbours: false,
         run: durability::durable,
     },
     Scenario {
@@ -100,6 +110,7 @@ static ALL: &[Scenario] = &[
                    was answered before it, and the node serves on",
         limit: seconds(180),
         linux: false,
+        neighbours: false,
         run: powercut::power_cut,
     },
     Scenario {
@@ -108,6 +119,7 @@ static ALL: &[Scenario] = &[
                    says where it is from, and the disk with the file is never exported",
         limit: seconds(60),
         linux: false,
+        neighbours: false,
         run: own_disk::settings,
     },
     Scenario {
@@ -116,6 +128,7 @@ static ALL: &[Scenario] = &[
                    always what it has told",
         limit: seconds(120),
         linux: false,
+        neighbours: false,
         run: own_disk::state,
     },
     Scenario {
@@ -124,6 +137,7 @@ static ALL: &[Scenario] = &[
                    is changed",
         limit: seconds(120),
         linux: false,
+        neighbours: false,
         run: signed::signed,
     },
     Scenario {
@@ -132,6 +146,7 @@ static ALL: &[Scenario] = &[
                    off",
         limit: seconds(60),
         linux: false,
+        neighbours: false,
         run: power::power_button,
     },
     Scenario {
@@ -139,6 +154,7 @@ static ALL: &[Scenario] = &[
         sentence: "a namespace of an NVMe controller is an export, and keeps what is written",
         limit: seconds(60),
         linux: false,
+        neighbours: false,
         run: nvme::nvme,
     },
     Scenario {
@@ -147,6 +163,7 @@ static ALL: &[Scenario] = &[
                    fails, grows or goes is no matter to the others",
         limit: seconds(90),
         linux: false,
+        neighbours: false,
         run: scsi::virtio_scsi,
     },
     Scenario {
@@ -154,6 +171,7 @@ static ALL: &[Scenario] = &[
         sentence: "the same behind VMware's SCSI adapter",
         limit: seconds(90),
         linux: false,
+        neighbours: false,
         run: scsi::pvscsi,
     },
     Scenario {
@@ -162,6 +180,7 @@ static ALL: &[Scenario] = &[
                    failed request",
         limit: seconds(60),
         linux: false,
+        neighbours: false,
         run: sata::sata,
     },
     Scenario {
@@ -170,6 +189,7 @@ static ALL: &[Scenario] = &[
                    one that waits for each, and after its link was gone",
         limit: seconds(90),
         linux: false,
+        neighbours: false,
         run: cards::intel,
     },
     Scenario {
@@ -178,6 +198,7 @@ static ALL: &[Scenario] = &[
                    we drive: each card serves each disk",
         limit: seconds(60),
         linux: false,
+        neighbours: false,
         run: every_device::every_device,
     },
     Scenario {
@@ -186,6 +207,7 @@ static ALL: &[Scenario] = &[
                    and to no other, until it is repaired",
         limit: seconds(60),
         linux: false,
+        neighbours: false,
         run: faults::failing_disks,
     },
     Scenario {
@@ -194,6 +216,7 @@ static ALL: &[Scenario] = &[
                    goes on",
         limit: seconds(60),
         linux: false,
+        neighbours: false,
         run: faults::hanging_disks,
     },
     Scenario {
@@ -201,6 +224,7 @@ static ALL: &[Scenario] = &[
         sentence: "a disk that is taken away under load fails its requests, and nobody else's",
         limit: seconds(60),
         linux: false,
+        neighbours: false,
         run: faults::unplugged_disks,
     },
     Scenario {
@@ -209,6 +233,7 @@ static ALL: &[Scenario] = &[
                    back a byte that was not written for it",
         limit: seconds(240),
         linux: false,
+        neighbours: false,
         run: hostile::hostile_frames,
     },
     Scenario {
@@ -217,6 +242,7 @@ static ALL: &[Scenario] = &[
                    nothing, and only the token restarts the node",
         limit: seconds(120),
         linux: false,
+        neighbours: false,
         run: manage::manage,
     },
     Scenario {
@@ -224,6 +250,7 @@ static ALL: &[Scenario] = &[
         sentence: "iPXE boots from an export and its boot sector reads on",
         limit: seconds(90),
         linux: false,
+        neighbours: false,
         run: ipxe::sanboot,
     },
     Scenario {
@@ -232,6 +259,7 @@ static ALL: &[Scenario] = &[
                    restart of the node",
         limit: seconds(240),
         linux: true,
+        neighbours: false,
         run: linux::mtu_1500,
     },
     Scenario {
@@ -240,6 +268,7 @@ static ALL: &[Scenario] = &[
                    setting on the host",
         limit: seconds(240),
         linux: true,
+        neighbours: false,
         run: linux::mtu_9000,
     },
     Scenario {
@@ -247,6 +276,7 @@ static ALL: &[Scenario] = &[
         sentence: "the same on the devices that QEMU's q35 has by itself: AHCI and e1000e",
         limit: seconds(240),
         linux: true,
+        neighbours: false,
         run: cards::linux_q35,
     },
     Scenario {
@@ -254,6 +284,7 @@ static ALL: &[Scenario] = &[
         sentence: "the same on the devices that VirtualBox has by itself: AHCI and e1000",
         limit: seconds(240),
         linux: true,
+        neighbours: false,
         run: cards::linux_virtualbox,
     },
     Scenario {
@@ -262,6 +293,7 @@ static ALL: &[Scenario] = &[
                    frames and never notices",
         limit: seconds(120),
         linux: true,
+        neighbours: false,
         run: linux::small_path,
     },
     Scenario {
@@ -269,6 +301,7 @@ static ALL: &[Scenario] = &[
         sentence: "the tools that come with the driver show what they should",
         limit: seconds(120),
         linux: true,
+        neighbours: false,
         run: linux::aoetools,
     },
     Scenario {
@@ -276,6 +309,7 @@ static ALL: &[Scenario] = &[
         sentence: "sixteen disks of one node are sixteen exports, written at once and never mixed",
         limit: seconds(180),
         linux: true,
+        neighbours: false,
         run: linux::sixteen_exports,
     },
     Scenario {
@@ -283,6 +317,7 @@ static ALL: &[Scenario] = &[
         sentence: "of two paths one is pulled during writes, and nothing is lost",
         limit: seconds(180),
         linux: true,
+        neighbours: false,
         run: outage::two_paths,
     },
     Scenario {
@@ -291,6 +326,7 @@ static ALL: &[Scenario] = &[
                    no error",
         limit: seconds(180),
         linux: true,
+        neighbours: false,
         run: outage::node_killed,
     },
 ];
