@@ -4,15 +4,17 @@
 //! DHCP and passes a port of our loopback on to its port 80. What it tells there
 //! must be what our own initiator did on the first card.
 
+mod metrics;
+mod people;
+
 use super::world::{self, CLIENT, NODE, blame, must};
 use crate::client::{Client, Export, Flow};
-use crate::packages::find_program;
 use crate::{Context, Disk, Failure, Machine, Nic, OrFail, Recipe, Report, Switch};
+use metrics::{promtool, well_formed};
+use people::{People, parse};
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Stdio};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -46,7 +48,7 @@ fn recipe(context: &Context, name: &str, switch: &Switch, port: u16) -> Result<R
 fn tells_the_truth(context: &Context, report: &mut Report) -> Result<(), Failure> {
     let switch = context.switch("load")?;
     let port = free_port()?;
-    let people = People { port };
+    let people = People::behind(port);
     let node = recipe(context, "load", &switch, port)?.start(context.folder())?;
     let mut client = Client::new(&switch, CLIENT);
     let export = world::one_export(context, &node, &mut client)?;
@@ -156,7 +158,7 @@ fn slow_clients(
 fn obeys_the_token(context: &Context, report: &mut Report) -> Result<(), Failure> {
     let switch = context.switch("token")?;
     let port = free_port()?;
-    let people = People { port };
+    let people = People::behind(port);
     let node = recipe(context, "token", &switch, port)?
         .append(&format!("ublade.token={TOKEN}"))
         .reboots()
@@ -243,88 +245,6 @@ fn free_port() -> Result<u16, Failure> {
         .map(|address| address.port())
         .or_fail("no free port on the loopback")
 }
-
-/// Whoever looks at the node.
-struct People {
-    port: u16,
-}
-
-/// An answer: its head and its body.
-struct Answer {
-    head: String,
-    body: String,
-}
-
-impl Answer {
-    /// Its body, if its status is `status`.
-    fn is(self, status: &str) -> Result<String, Failure> {
-        if self.head.split(' ').nth(1) == Some(status) {
-            return Ok(self.body);
-        }
-        Err(Failure::new(format!(
-            "{status} is expected and the answer is {:?}",
-            self.head.lines().next()
-        )))
-    }
-}
-
-impl People {
-    fn connect(&self) -> Result<TcpStream, Failure> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-        let patience = Duration::from_secs(5);
-        let stream = TcpStream::connect_timeout(&address, patience).or_fail(address)?;
-        stream.set_read_timeout(Some(patience)).or_fail(address)?;
-        Ok(stream)
-    }
-
-    fn ask(&self, request: &str) -> Result<Answer, Failure> {
-        let mut stream = self.connect()?;
-        let mut answer = String::new();
-        stream
-            .write_all(request.as_bytes())
-            .and_then(|()| stream.read_to_string(&mut answer))
-            .or_fail(format_args!("{:?}", request.lines().next()))?;
-        let (head, body) = answer
-            .split_once("\r\n\r\n")
-            .or_fail(format_args!("{:?}: no head", request.lines().next()))?;
-        Ok(Answer {
-            head: head.to_owned(),
-            body: body.to_owned(),
-        })
-    }
-
-    fn get(&self, path: &str) -> Result<Answer, Failure> {
-        self.ask(&format!("GET {path} HTTP/1.0\r\nHost: node\r\n\r\n"))
-    }
-
-    fn post(&self, path: &str, token: Option<&str>) -> Result<Answer, Failure> {
-        let token = token.map_or_else(String::new, |token| {
-            format!("Authorization: Bearer {token}\r\n")
-        });
-        self.ask(&format!(
-            "POST {path} HTTP/1.0\r\nHost: node\r\n{token}Content-Length: 0\r\n\r\n"
-        ))
-    }
-
-    fn status(&self) -> Result<Value, Failure> {
-        parse(&self.get("/api/v1/status")?.is("200")?)
-    }
-
-    /// Waits until the node has an address and answers.
-    fn wait(&self, context: &Context, node: &Machine) -> Result<(), Failure> {
-        world::until(
-            context.seconds(20),
-            node,
-            || "the management plane does not answer".to_owned(),
-            || self.get("/healthz").is_ok(),
-        )
-    }
-}
-
-fn parse(text: &str) -> Result<Value, Failure> {
-    serde_json::from_str(text).or_fail(format_args!("no JSON: {text:?}"))
-}
-
 /// Whether the other end has let go of `stream`.
 fn is_gone(stream: &mut TcpStream) -> Result<bool, Failure> {
     stream
@@ -334,90 +254,4 @@ fn is_gone(stream: &mut TcpStream) -> Result<bool, Failure> {
         Ok(bytes) => bytes == 0,
         Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
     })
-}
-
-/// The sum of each name's samples, if every line of `text` is one of the format's.
-fn well_formed(text: &str) -> Result<BTreeMap<String, f64>, Failure> {
-    let bad = |line: &str| Failure::new(format!("metrics: no such line: {line:?}"));
-    let mut sums: BTreeMap<String, f64> = BTreeMap::new();
-    let mut family = "";
-    for line in text.lines() {
-        if let Some(comment) = line.strip_prefix("# ") {
-            let mut words = comment.splitn(3, ' ');
-            let (kind, name, rest) = (words.next(), words.next(), words.next());
-            let is_right = match (kind, rest) {
-                (Some("HELP"), Some(help)) => !help.is_empty(),
-                (Some("TYPE"), Some(kind)) => ["counter", "gauge", "histogram"].contains(&kind),
-                _ => false,
-            };
-            if !is_right {
-                return Err(bad(line));
-            }
-            family = name.unwrap_or("");
-            continue;
-        }
-        let (sample, value) = line.rsplit_once(' ').ok_or_else(|| bad(line))?;
-        let value: f64 = value.parse().map_err(|_| bad(line))?;
-        let (name, labels) = sample.split_once('{').unwrap_or((sample, "}"));
-        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        let of_family = ["", "_bucket", "_sum", "_count"]
-            .iter()
-            .any(|end| name.strip_suffix(end) == Some(family));
-        if !of_family || !name.bytes().all(is_name) || !labels.ends_with('}') {
-            return Err(bad(line));
-        }
-        *sums.entry(name.to_owned()).or_default() += value;
-    }
-    if sums.is_empty() || !text.ends_with('\n') {
-        return Err(Failure::new("metrics: there are none, or they are cut"));
-    }
-    Ok(sums)
-}
-
-/// Lets Prometheus' own tool read `metrics`; false if it is not installed.
-fn promtool(metrics: &str) -> Result<bool, Failure> {
-    let Some(program) = find_program("promtool") else {
-        return Ok(false);
-    };
-    let mut child = Command::new(program)
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .or_fail("promtool does not start")?;
-    let mut input = child.stdin.take().or_fail("promtool has no input")?;
-    input
-        .write_all(metrics.as_bytes())
-        .or_fail("promtool does not read")?;
-    drop(input);
-    let output = child.wait_with_output().or_fail("promtool")?;
-    if output.status.success() {
-        return Ok(true);
-    }
-    Err(Failure::new("promtool does not accept the metrics")
-        .with(String::from_utf8_lossy(&output.stderr)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::well_formed;
-
-    #[test]
-    fn samples_of_a_family_add_up_and_a_line_without_one_is_bad() {
-        let head = "# HELP a_total What.\n# TYPE a_total counter\n";
-        let sums = well_formed(&format!(
-            "{head}a_total{{e=\"1\"}} 2\na_total{{e=\"2\"}} 3\n"
-        ));
-        assert_eq!(sums.expect("well formed")["a_total"], 5.0);
-        for bad in [
-            "b_total 1\n",
-            "a_total\n",
-            "a_total x\n",
-            "a_total{e 1\n",
-            "a_total 1",
-        ] {
-            assert!(well_formed(&format!("{head}{bad}")).is_err(), "{bad:?}");
-        }
-    }
 }
