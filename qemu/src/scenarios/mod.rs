@@ -246,6 +246,15 @@ static ALL: &[Scenario] = &[
         run: manage::manage,
     },
     Scenario {
+        name: "manage-servers",
+        sentence: "dnsmasq, chronyd, rsyslogd, curl and ping get on with the node, and it moves \
+                   when its lease does",
+        limit: seconds(120),
+        linux: false,
+        neighbours: true,
+        run: manage::servers,
+    },
+    Scenario {
         name: "ipxe-sanboot",
         sentence: "iPXE boots from an export and its boot sector reads on",
         limit: seconds(90),

@@ -6,6 +6,9 @@
 
 mod metrics;
 mod people;
+mod servers;
+
+pub(super) use servers::servers;
 
 use super::world::{self, CLIENT, NODE, blame, must};
 use crate::client::{Client, Export, Flow};

@@ -40,6 +40,14 @@ impl People {
         }
     }
 
+    /// Neighbours of the node, which is at `address`.
+    pub(super) fn at(address: &str) -> Result<Self, Failure> {
+        let address: Ipv4Addr = address.parse().or_fail(address)?;
+        Ok(Self {
+            address: (address, 80).into(),
+        })
+    }
+
     pub(super) fn connect(&self) -> Result<TcpStream, Failure> {
         let address = self.address;
         let patience = Duration::from_secs(5);
