@@ -318,7 +318,16 @@ fn lint(bench: &Bench<'_>, step: &Step) -> Result<Passed, Failure> {
 }
 
 fn lint_kernel(bench: &Bench<'_>, step: &Step) -> Result<Passed, Failure> {
-    let arguments = ["clippy", "--package", "ublade", "--", "-D", "warnings"];
+    let arguments = [
+        "clippy",
+        "--package",
+        "ublade",
+        "--package",
+        "engine",
+        "--",
+        "-D",
+        "warnings",
+    ];
     bench.cargo("lint-kernel", step, &arguments)?;
     Ok(one(""))
 }

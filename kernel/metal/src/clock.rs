@@ -10,6 +10,7 @@ use crate::arch::{self, Port, Timer};
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 use io::Instant;
 use metal::rate::Rate;
+use spin::Once;
 
 /// The interval timer's units a second.
 const PIT_HZ: u64 = 1_193_182;
@@ -281,9 +282,18 @@ fn compare_timer(ticks: u64) -> (u32, u64) {
 /// The counter's rate for those who have no clock: the report of a panic.
 static HZ: AtomicU64 = AtomicU64::new(2_000_000_000);
 
-/// Notes the rate for [`wait_seconds`].
+/// The clock, for those that cannot carry it with them.
+static CLOCK: Once<Clock> = Once::new();
+
+/// Notes the clock for [`now`] and [`wait_seconds`].
 pub fn remember(clock: &Clock) {
     HZ.store(clock.hz(), Ordering::Relaxed);
+    CLOCK.call_once(|| *clock);
+}
+
+/// The time, and the start of time until there is a clock.
+pub fn now() -> Instant {
+    CLOCK.get().map_or(Instant(0), io::Clock::now)
 }
 
 /// Waits, without an interrupt.

@@ -7,10 +7,9 @@
 use crate::arch::{self, Timer};
 use crate::clock::Clock;
 use crate::console;
-use crate::devices::{AnyDisk, AnyNic};
+use engine::Node;
 use io::{Clock as _, Instant};
 use metal::patience::Patience;
-use node::Node;
 
 /// Longest sleep, whatever the node says. One missed interrupt of a device that
 /// breaks its rules costs no more than this.
@@ -59,17 +58,17 @@ impl Idle {
 
     /// Nothing moved in a turn at `now`: returns at once while it is worth
     /// spinning, and after a sleep otherwise.
-    pub fn rest(&mut self, node: &mut Node<AnyNic, AnyDisk>, now: Instant) {
+    pub fn rest(&mut self, node: &mut Node, now: Instant) {
         let since = *self.since.get_or_insert(now);
         // A line that is still being sent goes out a little at a time.
         if console::pump() || now.since_us(since) < self.patience.spin_us() {
             core::hint::spin_loop();
             return;
         }
-        let deadline = node.next_deadline();
+        let deadline = engine::next_deadline(node);
         let longest_us = self.nap_us.unwrap_or(SLEEP_MAX_US);
         let us = deadline.since_us(now).min(longest_us);
-        if us == 0 || node.arm() {
+        if us == 0 || engine::arm(node) {
             return;
         }
         self.wake_within(now, us);
@@ -80,7 +79,7 @@ impl Idle {
         self.fires = self
             .fires
             .filter(|fires| fires.since_us(woken) > EARLY_MAX_US);
-        node.disarm(woken);
+        engine::disarm(node, woken);
         match &mut self.nap_us {
             // The end of a nap says nothing about when work comes.
             Some(nap_us) => *nap_us = (*nap_us * 2).min(NAP_MAX_US),

@@ -24,7 +24,6 @@ mod channels;
 #[allow(unsafe_code)]
 mod clock;
 mod console;
-mod devices;
 #[allow(unsafe_code)]
 mod epitaph;
 #[allow(unsafe_code)]
@@ -43,12 +42,12 @@ mod survey;
 use crate::boot::{Boot, Door, Unusable};
 use crate::channels::Channels;
 use crate::clock::Clock;
-use crate::devices::{AnyDisk, AnyNic};
 use crate::idle::Idle;
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::power::Power;
 use crate::screen::Screen;
+use engine::{AnyDisk, AnyNic, Node};
 use io::{Clock as _, Disk as _, Nic, SLOT_BYTES, Text};
 use log::{debug, info, warn};
 use metal::patience::Patience;
@@ -56,7 +55,7 @@ use metal::serial::Consoles;
 use metal::share::{self, Shares};
 use node::config::{Config, RAMS_MAX, Source};
 use node::limits::PORTS_MAX;
-use node::{Attached, Node, Order, Origin};
+use node::{Attached, Order, Origin};
 use ram::RamDisk;
 
 /// Called by the boot entry, once, with what the loader told us.
@@ -170,7 +169,7 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
     heap::seal();
 
     // The first turns send the announcements; people can wait for theirs.
-    node.step(clock.now());
+    engine::step(&mut node, clock.now());
     console::go_to_background();
     for line in node.banner(&told).lines() {
         info!("{line}");
@@ -191,7 +190,7 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
         if len > 0 {
             node.hear(&said[..len]);
         }
-        if node.step(now) {
+        if engine::step(&mut node, now) {
             idle.busy();
         } else {
             idle.rest(&mut node, now);

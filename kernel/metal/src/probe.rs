@@ -5,10 +5,10 @@
 //! driver is started; one that can not be used costs a sentence with its name,
 //! never the start.
 
-use crate::arch;
-use crate::devices::{AnyDisk, AnyNic};
 use crate::machine::{Machine, PortConfig};
+use crate::{arch, clock};
 use alloc::vec::Vec;
+use engine::{AnyDisk, AnyNic, Time};
 use io::Text;
 use log::{debug, warn};
 use metal::mmio::{self, Place};
@@ -146,8 +146,7 @@ pub fn devices(machine: &mut Machine, command_line: &[u8]) -> Found {
 #[cold]
 fn on_pci(found: &mut Found, function: &Function, config: &PortConfig, machine: &mut Machine) {
     if ahci::is_ahci(function) {
-        let clock = machine.clock;
-        for result in ahci::attach(function, config, machine, &clock) {
+        for result in ahci::attach(function, config, machine, &Time(clock::now)) {
             match result {
                 Ok(disk) => found.add(AnyDisk::Ahci(disk)),
                 Err(error) if error.is_only_a_remark() => {

@@ -6,11 +6,11 @@
 //! end some day is announced to the node. Its frame is not one of the pool's.
 
 use crate::clock::Clock;
-use crate::devices::AnyDisk;
 use crate::memory::Memory;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::hint;
+use engine::AnyDisk;
 use io::{
     Clock as _, DATA, Disk, Frame, Instant, Op, Outcome, Request, SECTOR_BYTES, SLOT_BYTES, WIRE,
 };

@@ -48,6 +48,7 @@ impl Announcer {
     }
 
     /// Lets a round begin if it is time.
+    #[inline]
     pub fn look(&mut self, now: Instant, exports: usize) {
         if self.next_round().is_some_and(|at| at <= now) {
             self.rounds += 1;
@@ -56,16 +57,19 @@ impl Announcer {
     }
 
     /// When the next round begins.
+    #[inline]
     pub fn next_round(&self) -> Option<Instant> {
         ANNOUNCE_AT_US.get(self.rounds).map(|&us| self.from + us)
     }
 
     /// Whether something is due now.
+    #[inline]
     pub fn is_due(&self) -> bool {
         self.due != [0; 4]
     }
 
     /// The next export to announce; from now on it counts as announced.
+    #[inline]
     pub fn take(&mut self) -> Option<usize> {
         let (index, word) = self
             .due

@@ -102,6 +102,7 @@ pub enum Noted {
 }
 
 impl Noted {
+    #[inline]
     fn counter(self) -> usize {
         match self {
             Self::Event(event) => event as usize,
@@ -145,11 +146,13 @@ impl Events {
     }
 
     /// Counts what happens all the time.
+    #[inline]
     pub(crate) fn count(&mut self, what: Noted) {
         self.counts[what.counter()] += 1;
     }
 
     /// Counts and remembers.
+    #[inline]
     pub(crate) fn note(&mut self, at: Instant, what: Noted, about: u32) {
         self.counts[what.counter()] += 1;
         self.trace[self.traced % TRACE_MAX] = Trace { at, what, about };
@@ -169,6 +172,7 @@ impl Events {
 }
 
 impl From<Event> for Noted {
+    #[inline]
     fn from(event: Event) -> Self {
         Self::Event(event)
     }

@@ -25,6 +25,7 @@ impl Default for Histogram {
 
 impl Histogram {
     /// Counts one duration.
+    #[inline]
     pub fn note(&mut self, us: u64) {
         let bucket = (u64::BITS - us.leading_zeros()) as usize;
         let count = &mut self.counts[bucket.min(BUCKETS - 1)];

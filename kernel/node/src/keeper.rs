@@ -127,11 +127,13 @@ impl Keeper {
     }
 
     /// Whether something is still to be written.
+    #[inline]
     pub fn is_busy(&self) -> bool {
         self.place.is_some() && (self.is_dirty || self.phase != Phase::Idle)
     }
 
     /// When somebody must look although no device asks for it.
+    #[inline]
     pub fn deadline(&self, soon: Instant) -> Option<Instant> {
         match self.phase {
             _ if self.place.is_none() => None,
@@ -153,6 +155,7 @@ impl Keeper {
     }
 
     /// Whether something of an export is not durable yet.
+    #[inline]
     pub fn is_pending(&self, export: usize) -> bool {
         self.changed.has(export) || self.writing.has(export)
     }

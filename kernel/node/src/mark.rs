@@ -48,21 +48,25 @@ impl Mark {
     pub const STATE: Self = Self(2 | (Work::Farewell as u32) << 8);
 
     /// A mark without fence ticket.
+    #[inline]
     pub fn new(export: u8, work: Work) -> Self {
         Self(u32::from(export) | (work as u32) << 8)
     }
 
     /// A mark of work that holds a place in the fence.
+    #[inline]
     pub fn fenced(export: u8, work: Work, ticket: Ticket) -> Self {
         Self(Self::new(export, work).0 | u32::from(ticket.0) << 11)
     }
 
     /// The same, at another range of its discard.
+    #[inline]
     pub fn at_range(self, range: usize) -> Self {
         Self(self.0 & 0x001f_ffff | (range as u32) << 21)
     }
 
     /// The same, now carrying a flush. A host's own flush stays what it is.
+    #[inline]
     pub fn carrying(self) -> Self {
         match self.work() {
             Work::Flush => self,
@@ -71,11 +75,13 @@ impl Mark {
     }
 
     /// Whose it is.
+    #[inline]
     pub fn export(self) -> usize {
         usize::from(self.0 as u8)
     }
 
     /// What for.
+    #[inline]
     pub fn work(self) -> Work {
         match self.0 >> 8 & 7 {
             0 => Work::Read,
@@ -89,12 +95,14 @@ impl Mark {
     }
 
     /// Its place in the fence, if it has one.
+    #[inline]
     pub fn ticket(self) -> Option<Ticket> {
         let fenced = matches!(self.work(), Work::Write | Work::Discard | Work::Carry);
         fenced.then_some(Ticket((self.0 >> 11 & 0x3ff) as u16))
     }
 
     /// Which range of its discard.
+    #[inline]
     pub fn range(self) -> usize {
         (self.0 >> 21) as usize
     }

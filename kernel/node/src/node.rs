@@ -75,6 +75,16 @@ pub(crate) enum At {
     Disk(Mark),
 }
 
+/// What a node does now and then, as pointers. Everything else that a turn calls is
+/// compiled with it, for speed, where the loop is; these are compiled where the node
+/// is put together, for size, and they are most of a turn's code.
+pub(crate) struct Rarely<N, D> {
+    /// Looks at links, MTUs and sizes.
+    pub tick: fn(&mut Node<N, D>, Instant),
+    /// Gives management its turn. True if it did anything.
+    pub manage: fn(&mut Node<N, D>, Instant) -> bool,
+}
+
 /// A whole node. Everything it will ever need is allocated by [`Node::new`].
 pub struct Node<N, D> {
     pub(crate) ports: Vec<Port<N>>,
@@ -109,6 +119,7 @@ pub struct Node<N, D> {
     pub(crate) hostname: Text<64>,
     /// The management plane, if it was opened.
     pub(crate) management: Option<Box<Mgmt>>,
+    pub(crate) rarely: Rarely<N, D>,
     pub(crate) warnings: Vec<String>,
     notes: Vec<String>,
 }
@@ -248,6 +259,10 @@ impl<N: Nic, D: Disk> Node<N, D> {
             next_tick: now + limits::TICK_US,
             hostname: config.hostname.value,
             management: None,
+            rarely: Rarely {
+                tick: Self::tick,
+                manage: Self::run_management,
+            },
             warnings: plan.warnings,
             notes: plan.notes,
         };

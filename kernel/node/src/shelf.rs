@@ -47,6 +47,7 @@ impl Shelf {
     }
 
     /// Whom `address` means. Both wildcards count, independently of each other.
+    #[inline]
     pub fn find(&self, address: Address) -> Found {
         let everyone = Address::EVERYONE;
         if address.shelf != self.number && address.shelf != everyone.shelf {

@@ -725,13 +725,16 @@ impl<N: Nic, D: Disk> Node<N, D> {
         if now >= self.next_tick || self.woken && now - self.last_tick >= limits::TICK_WOKEN_US {
             self.last_tick = now;
             self.next_tick = now + limits::TICK_US;
-            self.tick(now);
+            (self.rarely.tick)(self, now);
         }
         if self.history.is_due(now) {
             let total = self.total_work();
             self.history.look(now, total);
         }
-        let mut moved = self.run_management(now);
+        let mut moved = match &self.management {
+            Some(management) if management.is_due(now) => (self.rarely.manage)(self, now),
+            _ => false,
+        };
         for index in 0..self.ports.len() {
             self.ports[index].announcer.look(now, self.exports.len());
             for _ in 0..limits::ANNOUNCE_PER_TURN {
@@ -782,7 +785,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
     /// Looks at links, MTUs and sizes.
     #[cold]
     #[inline(never)]
-    fn tick(&mut self, now: Instant) {
+    pub(crate) fn tick(&mut self, now: Instant) {
         for index in 0..self.ports.len() {
             if self.ports[index].nic.tick(now) {
                 self.port_changed(now, index);

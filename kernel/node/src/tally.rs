@@ -28,6 +28,7 @@ pub struct Work {
 
 impl Work {
     /// Counts a request that is taken over.
+    #[inline]
     pub(crate) fn note(&mut self, op: IoOp, sectors: u32) {
         let kind = match op {
             IoOp::Read => {
@@ -123,6 +124,7 @@ impl Clients {
     }
 
     /// Counts one request. `wire` is the frame as it arrived.
+    #[inline]
     pub(crate) fn note(&mut self, now: Instant, wire: &[u8], port: u8, export: u8) {
         let Some(source) = wire.get(6..14).and_then(|bytes| bytes.first_chunk()) else {
             return;
@@ -201,6 +203,7 @@ impl History {
     }
 
     /// Whether a second has ended since the last look.
+    #[inline]
     pub(crate) fn is_due(&self, now: Instant) -> bool {
         now >= self.next
     }

@@ -23,6 +23,7 @@ pub const GRAIN_SECTORS: u64 = 8;
 impl Volume {
     /// The disk's own address of `sectors` sectors from `lba` on, if all of them
     /// are ours.
+    #[inline]
     pub fn locate(&self, lba: u64, sectors: u32) -> Option<u64> {
         let end = lba.checked_add(sectors.into());
         if end.is_some_and(|end| end <= self.sectors) {

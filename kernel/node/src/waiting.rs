@@ -42,6 +42,7 @@ impl Queue {
     };
 
     /// Whether nobody waits.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.head == NONE
     }
@@ -69,6 +70,7 @@ impl Waiting {
     }
 
     /// Keeps a frame that is in no queue.
+    #[inline]
     pub fn put(&mut self, frame: Frame, mark: Mark) -> Place {
         let place = self.free;
         let entry = self
@@ -85,6 +87,7 @@ impl Waiting {
     }
 
     /// Gives back a frame that was [`put`](Self::put).
+    #[inline]
     pub fn take(&mut self, place: Place) -> (Frame, Mark) {
         let entry = &mut self.entries[usize::from(place.0)];
         let frame = entry.frame.take().expect("a place is taken once");
@@ -94,11 +97,13 @@ impl Waiting {
     }
 
     /// The frame at a place, to look at.
+    #[inline]
     pub fn look(&self, place: Place) -> Option<&Frame> {
         self.entries[usize::from(place.0)].frame.as_ref()
     }
 
     /// Puts a frame at the end of a queue.
+    #[inline]
     pub fn push(&mut self, queue: &mut Queue, frame: Frame, mark: Mark) -> Place {
         let place = self.put(frame, mark);
         if queue.is_empty() {
@@ -111,6 +116,7 @@ impl Waiting {
     }
 
     /// Takes the frame that has waited longest.
+    #[inline]
     pub fn pop(&mut self, queue: &mut Queue) -> Option<(Frame, Mark)> {
         if queue.is_empty() {
             return None;
@@ -133,6 +139,7 @@ impl Waiting {
     }
 
     /// The frame that has waited longest, and its mark to change.
+    #[inline]
     pub fn front(&mut self, queue: &Queue) -> Option<(&Frame, &mut Mark)> {
         let entry = self.entries.get_mut(usize::from(queue.head))?;
         Some((entry.frame.as_ref()?, &mut entry.mark))

@@ -88,9 +88,18 @@ const HOUSE: &[Room] = &[
         tests: &["bolero", "divan", "fatfs", "gpt", "proptest"],
     },
     Room {
+        name: "engine",
+        ours: &[
+            "ahci", "e1000", "io", "node", "nvme", "pci", "pvscsi", "ram", "scsi", "virtio",
+        ],
+        others: &[],
+        tests: TEST_TOOLS,
+    },
+    Room {
         name: "ublade",
         ours: &[
-            "ahci", "aoe", "e1000", "io", "node", "nvme", "pci", "pvscsi", "ram", "scsi", "virtio",
+            "ahci", "aoe", "e1000", "engine", "io", "node", "nvme", "pci", "pvscsi", "ram", "scsi",
+            "virtio",
         ],
         others: &[
             "bitflags",

@@ -76,7 +76,14 @@ pub(crate) struct Mgmt {
 }
 
 impl Mgmt {
+    /// Whether there is anything to do.
+    #[inline]
+    pub fn is_due(&self, now: Instant) -> bool {
+        now >= self.due || self.net.wire.has_received() || self.net.wire.is_sending()
+    }
+
     /// When the node must not sleep on.
+    #[inline]
     pub fn due(&self) -> Instant {
         self.due
     }
@@ -197,7 +204,8 @@ impl<N: Nic, D: Disk> Node<N, D> {
         true
     }
 
-    /// One turn of management, if it is time for one.
+    /// One turn of management: what has arrived or is due, and what is to be sent.
+    #[cold]
     pub(crate) fn run_management(&mut self, now: Instant) -> bool {
         let Some(mut management) = self.management.take() else {
             return false;

@@ -86,11 +86,13 @@ impl Wire {
     }
 
     /// Whether the stack has something to look at.
+    #[inline]
     pub fn has_received(&self) -> bool {
         self.received.count > 0
     }
 
     /// Whether something waits for a port.
+    #[inline]
     pub fn is_sending(&self) -> bool {
         self.sending.count > 0
     }
