@@ -1,4 +1,4 @@
-//! The card's registers, and the one way to reach them.
+//! The card's registers.
 //!
 //! The structs are never built: they are the maps from which each offset is taken,
 //! and the asserts hold them against the manual.
@@ -6,31 +6,10 @@
 use crate::family::Kind;
 use bitflags::bitflags;
 use core::mem::offset_of;
-use pci::DeviceMemory;
+pub use pci::{GONE, Registers};
 
 /// Bytes of the registers that we use: to the end of the later rings.
 pub const BYTES: usize = 0x1_0000;
-/// What every register of a card that is gone reads as.
-pub const GONE: u32 = u32::MAX;
-
-/// Where 32-bit registers are read and written.
-pub trait Registers {
-    /// Reads the register at byte `offset`.
-    fn read(&self, offset: usize) -> u32;
-
-    /// Writes the register at byte `offset`.
-    fn write(&self, offset: usize, value: u32);
-}
-
-impl Registers for DeviceMemory {
-    fn read(&self, offset: usize) -> u32 {
-        self.read(pci::Register::<u32>::at(offset))
-    }
-
-    fn write(&self, offset: usize, value: u32) {
-        self.write(pci::Register::<u32>::at(offset), value);
-    }
-}
 
 /// Registers of the whole card (8254x, 13.4), as far as we use them.
 #[repr(C)]

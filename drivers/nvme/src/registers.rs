@@ -1,4 +1,4 @@
-//! The controller's registers, and the one way to reach them.
+//! The controller's registers.
 //!
 //! The struct is never built: it is the map from which each offset is taken, and
 //! the asserts below hold it against the specification. Registers of 64 bits are
@@ -6,26 +6,7 @@
 
 use bitflags::bitflags;
 use core::mem::offset_of;
-use pci::DeviceMemory;
-
-/// Where 32-bit registers are read and written.
-pub trait Registers {
-    /// Reads the register at byte `offset`.
-    fn read(&self, offset: usize) -> u32;
-
-    /// Writes the register at byte `offset`.
-    fn write(&self, offset: usize, value: u32);
-}
-
-impl Registers for DeviceMemory {
-    fn read(&self, offset: usize) -> u32 {
-        self.read(pci::Register::<u32>::at(offset))
-    }
-
-    fn write(&self, offset: usize, value: u32) {
-        self.write(pci::Register::<u32>::at(offset), value);
-    }
-}
+pub use pci::{GONE, Registers};
 
 /// Registers of the controller (NVMe 1.4, 3.1), as far as we use them.
 #[repr(C)]
@@ -69,9 +50,6 @@ pub const ADMIN_COMPLETION: usize = offset_of!(ControllerRegisters, admin_comple
 pub const FIXED_BYTES: usize = size_of::<ControllerRegisters>();
 /// Where the doorbells start (NVMe 1.4, 3.1.24).
 const DOORBELLS: usize = 0x1000;
-
-/// What every register of a controller that is gone reads as.
-pub const GONE: u32 = u32::MAX;
 
 /// CAP: what the controller can (NVMe 1.4, 3.1.1). All of it is its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,8 +16,10 @@ mod bar;
 mod capability;
 mod config;
 mod function;
+mod message;
 mod msi;
 mod msix;
+mod registers;
 mod resources;
 #[allow(unsafe_code)]
 pub mod shared;
@@ -29,8 +31,10 @@ pub use bar::{Bar, DeviceMemory, Register, Width};
 pub use capability::{Capabilities, Capability, CapabilityId};
 pub use config::{Address, Command, ConfigSpace};
 pub use function::{Function, Functions, functions, open_bridges};
+pub use message::{Message, open_message};
 pub use msi::Msi;
-pub use msix::{Message, MsiX};
+pub use msix::MsiX;
+pub use registers::{GONE, Registers};
 pub use resources::{BusWindow, Resources};
 pub use shared::Shared;
 

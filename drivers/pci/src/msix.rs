@@ -7,16 +7,7 @@
 use crate::capability::CapabilityId;
 use crate::config::{self, Address, ConfigSpace};
 use crate::function::Function;
-use crate::{Bar, DeviceMemory, Error, Register, Resources};
-
-/// What a device writes, and where, to interrupt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Message {
-    /// The address.
-    pub address: u64,
-    /// The number.
-    pub data: u32,
-}
+use crate::{Bar, DeviceMemory, Error, Message, Register, Resources};
 
 /// Message control: entries less one.
 const CONTROL_ENTRIES: u16 = 0x7ff;

@@ -33,7 +33,7 @@ pub use error::Error;
 pub use registers::Registers;
 
 use io::Text;
-use pci::{Bar, ConfigSpace, DeviceMemory, Function, Msi, MsiX, Resources};
+use pci::{Bar, ConfigSpace, DeviceMemory, Function, Resources, open_message};
 
 /// VMware, and the adapter.
 const ID: (u16, u16) = (0x15ad, 0x07c0);
@@ -54,25 +54,7 @@ pub fn attach(
     let bar = Bar::of(function, config, REGISTERS_BAR)?.placed(function, config, resources)?;
     let registers = bar.map(0, registers::BYTES, resources)?;
     function.enable(config);
-    let interrupts = open_message(function, config, resources)?;
+    let interrupts = open_message(function, config, resources)? > 0;
     let name = Text::<48>::format(format_args!("{} pvscsi", function.address));
     Pvscsi::start(registers, interrupts, resources, name.as_str())
-}
-
-/// Lets the adapter interrupt by a message, of the kind it has. False if it has
-/// none, or the machine lends none.
-fn open_message(
-    function: &Function,
-    config: &impl ConfigSpace,
-    resources: &mut impl Resources,
-) -> Result<bool, Error> {
-    let Some(message) = resources.message() else {
-        return Ok(false);
-    };
-    if let Some(msix) = MsiX::find(function, config, resources)? {
-        msix.set(0, message);
-        msix.enable(config);
-        return Ok(true);
-    }
-    Ok(Msi::find(function, config).is_some_and(|msi| msi.enable(config, message)))
 }

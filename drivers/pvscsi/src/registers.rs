@@ -1,29 +1,10 @@
-//! The adapter's registers, and the one way to reach them.
+//! The adapter's registers.
 //!
 //! They lie far apart, one to a page, so that a hypervisor can watch some and not
 //! others; a struct of them would be all gaps.
 
 use bitflags::bitflags;
-use pci::DeviceMemory;
-
-/// Where 32-bit registers are read and written.
-pub trait Registers {
-    /// Reads the register at byte `offset`.
-    fn read(&self, offset: usize) -> u32;
-
-    /// Writes the register at byte `offset`.
-    fn write(&self, offset: usize, value: u32);
-}
-
-impl Registers for DeviceMemory {
-    fn read(&self, offset: usize) -> u32 {
-        self.read(pci::Register::<u32>::at(offset))
-    }
-
-    fn write(&self, offset: usize, value: u32) {
-        self.write(pci::Register::<u32>::at(offset), value);
-    }
-}
+pub use pci::{GONE, Registers};
 
 /// Which command. Ours.
 pub const COMMAND: usize = 0x0000;
@@ -41,9 +22,6 @@ pub const KICK_OTHER: usize = 0x3014;
 pub const KICK_READ_WRITE: usize = 0x4018;
 /// All of them.
 pub const BYTES: usize = 0x8000;
-
-/// What every register of an adapter that is gone reads as.
-pub const GONE: u32 = u32::MAX;
 
 /// Commands. Others exist; we give none of them.
 pub mod command {
