@@ -92,7 +92,7 @@ pub fn count(command_line: &[u8]) -> usize {
                     NAMESPACES_MAX
                 } else if pvscsi::is_pvscsi(&function) {
                     UNITS_USUAL
-                } else if e1000::Chip::of(&function).is_some() {
+                } else if e1000::Chip::of(&function).is_some() || vmxnet3::is_vmxnet3(&function) {
                     1
                 } else {
                     match PciTransport::recognize(&function) {
@@ -186,6 +186,16 @@ fn on_pci(found: &mut Found, function: &Function, config: &PortConfig, machine: 
             Err(error) => {
                 function.stop_dma(config);
                 warn!("{} {}: {error}; skipped", function.address, chip.kind);
+            }
+        }
+        return;
+    }
+    if vmxnet3::is_vmxnet3(function) {
+        match vmxnet3::attach(function, config, machine) {
+            Ok(card) => found.nics.push(AnyNic::Vmxnet3(card)),
+            Err(error) => {
+                function.stop_dma(config);
+                warn!("{} vmxnet3: {error}; skipped", function.address);
             }
         }
         return;

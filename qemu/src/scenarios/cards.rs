@@ -17,6 +17,8 @@ struct Pair {
     card: &'static str,
     board: Board,
     disk: &'static str,
+    /// What the disk hangs on, if the board has nothing for it.
+    controller: Option<&'static str>,
     /// Sector bytes in the longest frame of an MTU of 9000.
     payload: usize,
 }
@@ -27,21 +29,33 @@ const INTEL: [Pair; 3] = [
         card: "e1000",
         board: Board::Pc,
         disk: "virtio-blk-pci",
+        controller: None,
         payload: 15 * SECTOR_BYTES,
     },
     Pair {
         card: "e1000e",
         board: Board::Q35,
         disk: "ide-hd",
+        controller: None,
         payload: 15 * SECTOR_BYTES,
     },
     Pair {
         card: "igb",
         board: Board::Q35,
         disk: "nvme",
+        controller: None,
         payload: 15 * SECTOR_BYTES,
     },
 ];
+
+/// What ESXi gives its guests. A frame fills a slot.
+const VMWARE: Pair = Pair {
+    card: "vmxnet3",
+    board: Board::Pc,
+    disk: "scsi-hd",
+    controller: Some("pvscsi"),
+    payload: 17 * SECTOR_BYTES,
+};
 
 /// Each of Intel's cards that this QEMU has serves, and lives through a link that
 /// comes and goes.
@@ -50,6 +64,13 @@ pub(super) fn intel(context: &mut Context) -> Result<Report, Failure> {
     for pair in &INTEL {
         serves(context, &mut report, pair)?;
     }
+    Ok(report)
+}
+
+/// VMware's card does the same.
+pub(super) fn vmware(context: &mut Context) -> Result<Report, Failure> {
+    let mut report = Report::new();
+    serves(context, &mut report, &VMWARE)?;
     Ok(report)
 }
 
@@ -63,8 +84,11 @@ fn serves(context: &Context, report: &mut Report, pair: &Pair) -> Result<(), Fai
     let wire = Wire::watch(&switch);
     let disk = context.disk(card, 4 * MIB)?;
     let mut client = Client::new(&switch, CLIENT);
-    let mut node = world::node(context, card)
-        .board(pair.board)
+    let mut recipe = world::node(context, card).board(pair.board);
+    if let Some(controller) = pair.controller {
+        recipe = recipe.controller(controller);
+    }
+    let mut node = recipe
         .disk(Disk::file(&disk).model(pair.disk).serial("kept"))
         .nic(Nic::on(&switch, NODE[0]).model(card))
         .start(context.folder())?;
@@ -119,6 +143,16 @@ pub(super) fn linux_q35(context: &mut Context) -> Result<Report, Failure> {
 
 pub(super) fn linux_virtualbox(context: &mut Context) -> Result<Report, Failure> {
     on_sata(context, Board::Pc, "e1000")
+}
+
+pub(super) fn linux_vmware(context: &mut Context) -> Result<Report, Failure> {
+    linux::file_system(context, 9000, VMWARE.payload, |recipe, disk, nic| {
+        recipe
+            .board(VMWARE.board)
+            .controller("pvscsi")
+            .disk(disk.model(VMWARE.disk))
+            .nic(nic.model(VMWARE.card))
+    })
 }
 
 /// Linux keeps a file system on a SATA drive that is reached through `card`.

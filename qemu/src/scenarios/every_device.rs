@@ -68,6 +68,7 @@ const CARDS: &[&str] = &[
     "e1000-82545em",
     "e1000e",
     "igb",
+    "vmxnet3",
 ];
 
 /// The same without PCI.

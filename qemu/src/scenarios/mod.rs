@@ -228,6 +228,14 @@ static ALL: &[Scenario] = &[
         run: faults::unplugged_disks,
     },
     Scenario {
+        name: "vmware-card",
+        sentence: "vmxnet3 does the same with seventeen sectors a frame, before a disk on PVSCSI",
+        limit: seconds(60),
+        linux: false,
+        neighbours: false,
+        run: cards::vmware,
+    },
+    Scenario {
         name: "hostile-frames",
         sentence: "no frame, however made, stops the node, changes a sector it may not, or gets \
                    back a byte that was not written for it",
@@ -295,6 +303,14 @@ static ALL: &[Scenario] = &[
         linux: true,
         neighbours: false,
         run: cards::linux_virtualbox,
+    },
+    Scenario {
+        name: "linux-pvscsi-vmxnet3",
+        sentence: "the same on the devices that ESXi gives its guests: PVSCSI and vmxnet3",
+        limit: seconds(240),
+        linux: true,
+        neighbours: false,
+        run: cards::linux_vmware,
     },
     Scenario {
         name: "linux-small-path",

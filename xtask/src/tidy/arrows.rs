@@ -75,6 +75,12 @@ const HOUSE: &[Room] = &[
         tests: TEST_TOOLS,
     },
     Room {
+        name: "vmxnet3",
+        ours: &["io", "pci"],
+        others: &["bitflags", "log"],
+        tests: TEST_TOOLS,
+    },
+    Room {
         name: "ram",
         ours: &["io", "pci"],
         others: &["log"],
@@ -91,6 +97,7 @@ const HOUSE: &[Room] = &[
         name: "engine",
         ours: &[
             "ahci", "e1000", "io", "node", "nvme", "pci", "pvscsi", "ram", "scsi", "virtio",
+            "vmxnet3",
         ],
         others: &[],
         tests: TEST_TOOLS,
@@ -99,7 +106,7 @@ const HOUSE: &[Room] = &[
         name: "ublade",
         ours: &[
             "ahci", "aoe", "e1000", "engine", "io", "node", "nvme", "pci", "pvscsi", "ram", "scsi",
-            "virtio",
+            "virtio", "vmxnet3",
         ],
         others: &[
             "bitflags",
