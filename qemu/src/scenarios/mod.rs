@@ -346,6 +346,14 @@ static ALL: &[Scenario] = &[
         run: outage::two_paths,
     },
     Scenario {
+        name: "linux-faults",
+        sentence: "Linux gets EIO for what a disk has lost and only there, and a link that comes \
+                   and goes is a pause",
+        limit: seconds(120),
+        linux: true,
+        run: outage::linux_faults,
+    },
+    Scenario {
         name: "node-killed",
         sentence: "a node that is killed during writes and comes back is a pause for Linux and \
                    no error",

@@ -1,12 +1,14 @@
-//! Things that break while Linux writes: a path, and the node itself.
+//! Things that break while Linux writes: a path, a disk, and the node itself.
 
 use super::world::{self, HOST, NODE, SHELF, Wire, must, until};
+use crate::faulty::{Fault, FaultyDisk};
 use crate::initiator::Linux;
 use crate::{Context, Disk, Failure, Nic, Report};
 use std::thread;
 use std::time::Duration;
 
 const VERIFY: &str = include_str!("../../guest/verify.sh");
+const FAULTS: &str = include_str!("../../guest/faults.sh");
 
 const MIB: u64 = 1 << 20;
 /// Requests that must have been answered before something breaks, so that it
@@ -14,6 +16,10 @@ const MIB: u64 = 1 << 20;
 const IN_THE_MIDDLE: u64 = 1000;
 /// How long the dead node stays dead. Linux must take up to 20 s as a pause.
 const DEAD_FOR: Duration = Duration::from_secs(8);
+
+/// The link goes down and comes up so often, and stays as it is for this long.
+const FLAPS: u32 = 3;
+const FLAP: Duration = Duration::from_millis(300);
 
 /// Two switches, a card of the node and one of Linux on each. One cable is
 /// pulled in the middle and put back later.
@@ -109,6 +115,74 @@ pub(super) fn node_killed(context: &mut Context) -> Result<Report, Failure> {
         "dead for {:.0} s, back {:.2} s after its start; fio took {took} s in all",
         DEAD_FOR.as_secs_f64(),
         back_after.as_secs_f64(),
+    ));
+    Ok(report)
+}
+
+/// Two drives of one AHCI controller. One fails reads, writes and flushes, and is
+/// repaired each time; then the link of the node's card comes and goes.
+pub(super) fn linux_faults(context: &mut Context) -> Result<Report, Failure> {
+    const PAGES: usize = 96;
+    const PAGE: u64 = 40;
+    let lost = PAGE * 8..(PAGE + 1) * 8;
+    let switch = context.switch("net")?;
+    let wire = Wire::watch(&switch);
+    let bad = FaultyDisk::serve(context.folder(), "bad", PAGES * 4096)?;
+    let well = context.disk("well", 8 * MIB)?;
+    let drive = |disk: Disk, serial: &str, bus| disk.model("ide-hd").serial(serial).property(bus);
+    let mut node = world::node(context, "node")
+        .disk(drive(Disk::backed_by(&bad.backing()), "bad", "bus=ide.0"))
+        .disk(drive(Disk::file(&well), "well", "bus=ide.1"))
+        .nic(Nic::on(&switch, NODE[0]).model("e1000e"))
+        .start(context.folder())?;
+    node.wait_for_first_aoe(context.seconds(10))?;
+    let guest = Linux::prepare(context.debs())?.start(
+        context,
+        "linux",
+        [Nic::on(&switch, HOST[0]).mtu(9000)],
+        &format!("BAD=e{SHELF}.0 WELL=e{SHELF}.1 PAGES={PAGES} PAGE={PAGE} RATE=1000\n{FAULTS}"),
+    )?;
+    guest.ok("written", context.seconds(60))?;
+    for (name, fault) in [
+        ("read", Fault::Read(lost.clone())),
+        ("write", Fault::Write(lost)),
+        ("flush", Fault::Flush),
+    ] {
+        bad.break_with(fault);
+        guest.tell(name)?;
+        guest.ok(&format!("{name}-failed"), context.seconds(30))?;
+        must(bad.hits() > 0, &node, || format!("no {name} was hit"))?;
+        bad.repair();
+        guest.tell("repaired")?;
+        guest.ok(&format!("{name}-works"), context.seconds(30))?;
+    }
+
+    guest.ok("writing", context.seconds(10))?;
+    let mut held_up = 0;
+    for _ in 0..FLAPS {
+        let before = wire.replies();
+        until(
+            context.seconds(20),
+            &node,
+            || "Linux does not write".to_owned(),
+            || wire.replies() > before + IN_THE_MIDDLE / 10,
+        )?;
+        node.qmp().set_link(0, false)?;
+        node.wait_for("link is down", context.seconds(5))?;
+        let down = (wire.requests(), wire.replies());
+        thread::sleep(FLAP);
+        held_up += wire.requests() - down.0;
+        must(wire.replies() == down.1, &node, || {
+            "answers leave over a link that is down".to_owned()
+        })?;
+        node.qmp().set_link(0, true)?;
+        node.wait_for("link is up", context.seconds(5))?;
+    }
+    guest.ok("verified", context.seconds(60))?;
+    guest.end(context.seconds(20))?;
+    let mut report = Report::new();
+    report.note(format!(
+        "EIO for reads, writes and flushes; {held_up} requests sent while the link was down"
     ));
     Ok(report)
 }
