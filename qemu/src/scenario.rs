@@ -2,6 +2,7 @@
 
 use crate::machine::{BootFiles, Recipe, scratch_disk};
 use crate::packages::Debs;
+use crate::tools::Tool;
 use crate::{Accel, Failure, Switch};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -17,9 +18,10 @@ pub struct Scenario {
     pub limit: Duration,
     /// Whether it starts Linux, whose packages are fetched before its time begins.
     pub linux: bool,
-    /// Whether it runs in a network of its own, with this machine's programs as
-    /// the node's neighbours ([`Neighbour`](crate::neighbour::Neighbour)).
-    pub neighbours: bool,
+    /// If it runs in a network of its own with programs of this machine as the
+    /// node's neighbours ([`Neighbour`](crate::neighbour::Neighbour)): which, so
+    /// that they are fetched before its time begins too.
+    pub neighbours: Option<&'static [Tool]>,
     /// The scenario itself.
     pub run: fn(&mut Context) -> Result<Report, Failure>,
 }

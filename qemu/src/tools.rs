@@ -47,8 +47,10 @@ pub const CURL: Tool = Tool::new("curl", "usr/bin/curl", &["curl"]);
 /// ICMP echo.
 pub const PING: Tool = Tool::new("ping", "bin/ping", &["iputils-ping"]);
 
-/// All of them.
-pub const ALL: &[Tool] = &[DNSMASQ, CHRONYD, RSYSLOGD, CURL, PING];
+/// Collects figures.
+pub const PROMETHEUS: Tool = Tool::new("prometheus", "usr/bin/prometheus", &["prometheus"]);
+/// Reads figures and rules.
+pub const PROMTOOL: Tool = Tool::new("promtool", "usr/bin/promtool", &["prometheus"]);
 
 /// Parts of the C library and the compiler, which every machine has: they belong
 /// to its loader.
@@ -95,6 +97,6 @@ impl Tool {
     fn unpacked(&self, debs: &Debs) -> Result<PathBuf, Failure> {
         let mut packages = debs.with_libraries(self.packages)?;
         packages.retain(|name| !OF_THE_MACHINE.contains(&name.as_str()));
-        debs.unpacked(&format!("{}-tools", self.program), &packages)
+        debs.unpacked(&format!("{}-tools", self.packages[0]), &packages)
     }
 }

@@ -51,7 +51,7 @@ pub fn run_apart(
 ) -> Result<Vec<String>, Failure> {
     let folder = house.fresh_folder(&format!("test/{}", scenario.name))?;
     let program = neighbour::this_program();
-    let mut command = if scenario.neighbours {
+    let mut command = if scenario.neighbours.is_some() {
         neighbour::apart(&program)?
     } else {
         process::Command::new(program)
@@ -165,7 +165,7 @@ mod tests {
             sentence: "it is planted",
             limit,
             linux: false,
-            neighbours: false,
+            neighbours: None,
             run,
         };
         let boot = BootFiles {

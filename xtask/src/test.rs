@@ -243,7 +243,7 @@ impl Bench<'_> {
     /// Tools, what guests are made of, boot files and the accelerator.
     fn prepare_machines(&self, wanted: &[&Scenario]) -> Result<(BootFiles, Accel), Failure> {
         let mut needs = vec![packages::QEMU];
-        if wanted.iter().any(|scenario| scenario.neighbours) {
+        if wanted.iter().any(|scenario| scenario.neighbours.is_some()) {
             needs.push(packages::IP);
         }
         packages::ensure(&needs, &mut |line| eprintln!("  {line}"))?;

@@ -43,10 +43,8 @@ pub fn prepare(wanted: &[&Scenario], debs: &Debs) -> Result<(), Failure> {
     if wanted.iter().any(|scenario| scenario.linux) {
         Linux::prepare(debs)?;
     }
-    if wanted.iter().any(|scenario| scenario.neighbours) {
-        for tool in tools::ALL {
-            tool.prepare(debs)?;
-        }
+    for tool in wanted.iter().filter_map(|one| one.neighbours).flatten() {
+        tool.prepare(debs)?;
     }
     boot::prepare(wanted, debs)
 }
@@ -68,7 +66,7 @@ static ALL: &[Scenario] = &[
                    on the network within half a second",
         limit: seconds(90),
         linux: false,
-        neighbours: false,
+        neighbours: None,
         run: boots::boots,
     },
     Scenario {
@@ -76,7 +74,7 @@ static ALL: &[Scenario] = &[
         sentence: "a bad setting is named with its key, text and place, and the node serves",
         limit: seconds(30),
         linux: false,
-        neighbours: false,
+        neighbours: None,
         run: input::bad_settings,
     },
     Scenario {
@@ -85,7 +83,7 @@ static ALL: &[Scenario] = &[
                    on the console, and what works is served",
         limit: seconds(60),
         linux: false,
-        neighbours: false,
+        neighbours: None,
         run: input::bad_devices,
     },
     Scenario {
@@ -93,7 +91,7 @@ static ALL: &[Scenario] = &[
         sentence: "the node does not rely on memory being zero, and 16 MiB of it are enough",
         limit: seconds(60),
         linux: false,
-        neighbours: false,
+        neighbours: None,
         run: memory::dirty_memory,
     },
     Scenario {
@@ -101,7 +99,7 @@ static ALL: &[Scenario] = &[
         sentence: "a write is answered after a flush that covers it, and a batch shares one",
         limit: seconds(60),
         linux: false,
-        neighbours: false,
+        neighbours: None,
         run: durability::durable,
     },
     Scenario {
@@ -110,7 +108,7 @@ static ALL: &[Scenario] = &[
                    was answered before it, and the node serves on",
         limit: seconds(180),
         linux: false,
-        neighbours: false,
+        neighbours: None,
         run: powercut::power_cut,
     },
     Scenario {
@@ -119,7 +117,7 @@ static ALL: &[Scenario] = &[
                    says where it is from, and the disk with the file is never exported",
         limit: seconds(60),
         linux: false,
-        neighbours: false,
+        neighbours: None,
         run: own_disk::settings,
     },
     Scenario {
@@ -128,7 +126,7 @@ static ALL: &[Scenario] = &[
                    always what it has told",
         limit: seconds(120),
         linux: false,
-        neighbours: false,
+        neighbours: None,
         run: own_disk::state,
     },
     Scenario {
@@ -137,7 +135,7 @@ static ALL: &[Scenario] = &[
                    is changed",
         limit: seconds(120),
         linux: false,
-        neighbours: false,
+        neighbours: None,
         run: signed::signed,
     },
     Scenario {
@@ -146,7 +144,7 @@ static ALL: &[Scenario] = &[
                    off",
         limit: seconds(60),
         linux: false,
-        neighbours: false,
+        neighbours: None,
         run: power::power_button,
     },
     Scenario {
@@ -154,7 +152,7 @@ static ALL: &[Scenario] = &[
         sentence: "a namespace of an NVMe controller is an export, and keeps what is written",
         limit: seconds(60),
         linux: false,
-        neighbours: false,
+        neighbours: None,
         run: nvme::nvme,
     },
     Scenario {
@@ -163,7 +161,7 @@ static ALL: &[Scenario] = &[
                    fails, grows or goes is no matter to the others",
         limit: seconds(90),
         linux: false,
-        neighbours: false,
+        neighbours: None,
         run: scsi::virtio_scsi,
     },
     Scenario {
@@ -171,7 +169,7 @@ static ALL: &[Scenario] = &[
         sentence: "the same behind VMware's SCSI adapter",
         limit: seconds(90),
         linux: false,
-        neighbours: false,
+        neighbours: None,
         run: scsi::pvscsi,
     },
     Scenario {
@@ -180,7 +178,7 @@ static ALL: &[Scenario] = &[
                    failed request",
         limit: seconds(60),
         linux: false,
-        neighbours: false,
+        neighbours: None,
         run: sata::sata,
     },
     Scenario {
@@ -189,7 +187,7 @@ static ALL: &[Scenario] = &[
                    one that waits for each, and after its link was gone",
         limit: seconds(90),
         linux: false,
-        neighbours: false,
+        neighbours: None,
         run: cards::intel,
     },
     Scenario {
@@ -198,7 +196,7 @@ static ALL: &[Scenario] = &[
                    we drive: each card serves each disk",
         limit: seconds(60),
         linux: false,
-        neighbours: false,
+        neighbours: None,
         run: every_device::every_device,
     },
     Scenario {
@@ -207,7 +205,7 @@ static ALL: &[Scenario] = &[
                    and to no other, until it is repaired",
         limit: seconds(60),
         linux: false,
-        neighbours: false,
+        neighbours: None,
         run: faults::failing_disks,
     },
     Scenario {
@@ -216,7 +214,7 @@ static ALL: &[Scenario] = &[
                    goes on",
         limit: seconds(60),
         linux: false,
-        neighbours: false,
+        neighbours: None,
         run: faults::hanging_disks,
     },
     Scenario {
@@ -224,7 +222,7 @@ static ALL: &[Scenario] = &[
         sentence: "a disk that is taken away under load fails its requests, and nobody else's",
         limit: seconds(60),
         linux: false,
-        neighbours: false,
+        neighbours: None,
         run: faults::unplugged_disks,
     },
     Scenario {
@@ -232,7 +230,7 @@ static ALL: &[Scenario] = &[
         sentence: "vmxnet3 does the same with seventeen sectors a frame, before a disk on PVSCSI",
         limit: seconds(60),
         linux: false,
-        neighbours: false,
+        neighbours: None,
         run: cards::vmware,
     },
     Scenario {
@@ -241,7 +239,7 @@ static ALL: &[Scenario] = &[
                    back a byte that was not written for it",
         limit: seconds(240),
         linux: false,
-        neighbours: false,
+        neighbours: None,
         run: hostile::hostile_frames,
     },
     Scenario {
@@ -250,7 +248,7 @@ static ALL: &[Scenario] = &[
                    nothing, and only the token restarts the node",
         limit: seconds(120),
         linux: false,
-        neighbours: false,
+        neighbours: None,
         run: manage::manage,
     },
     Scenario {
@@ -259,15 +257,30 @@ static ALL: &[Scenario] = &[
                    when its lease does",
         limit: seconds(120),
         linux: false,
-        neighbours: true,
+        neighbours: Some(&[
+            tools::DNSMASQ,
+            tools::CHRONYD,
+            tools::RSYSLOGD,
+            tools::CURL,
+            tools::PING,
+        ]),
         run: manage::servers,
+    },
+    Scenario {
+        name: "manage-prometheus",
+        sentence: "what Prometheus has of a node is what hosts did, our rules hold, and no panel \
+                   of our dashboard is empty",
+        limit: seconds(120),
+        linux: false,
+        neighbours: Some(&[tools::PROMETHEUS, tools::PROMTOOL]),
+        run: manage::prometheus,
     },
     Scenario {
         name: "ipxe-sanboot",
         sentence: "iPXE boots from an export and its boot sector reads on",
         limit: seconds(90),
         linux: false,
-        neighbours: false,
+        neighbours: None,
         run: ipxe::sanboot,
     },
     Scenario {
@@ -276,7 +289,7 @@ static ALL: &[Scenario] = &[
                    restart of the node",
         limit: seconds(240),
         linux: true,
-        neighbours: false,
+        neighbours: None,
         run: linux::mtu_1500,
     },
     Scenario {
@@ -285,7 +298,7 @@ static ALL: &[Scenario] = &[
                    setting on the host",
         limit: seconds(240),
         linux: true,
-        neighbours: false,
+        neighbours: None,
         run: linux::mtu_9000,
     },
     Scenario {
@@ -293,7 +306,7 @@ static ALL: &[Scenario] = &[
         sentence: "the same on the devices that QEMU's q35 has by itself: AHCI and e1000e",
         limit: seconds(240),
         linux: true,
-        neighbours: false,
+        neighbours: None,
         run: cards::linux_q35,
     },
     Scenario {
@@ -301,7 +314,7 @@ static ALL: &[Scenario] = &[
         sentence: "the same on the devices that VirtualBox has by itself: AHCI and e1000",
         limit: seconds(240),
         linux: true,
-        neighbours: false,
+        neighbours: None,
         run: cards::linux_virtualbox,
     },
     Scenario {
@@ -309,7 +322,7 @@ static ALL: &[Scenario] = &[
         sentence: "the same on the devices that ESXi gives its guests: PVSCSI and vmxnet3",
         limit: seconds(240),
         linux: true,
-        neighbours: false,
+        neighbours: None,
         run: cards::linux_vmware,
     },
     Scenario {
@@ -318,7 +331,7 @@ static ALL: &[Scenario] = &[
                    frames and never notices",
         limit: seconds(120),
         linux: true,
-        neighbours: false,
+        neighbours: None,
         run: linux::small_path,
     },
     Scenario {
@@ -326,7 +339,7 @@ static ALL: &[Scenario] = &[
         sentence: "the tools that come with the driver show what they should",
         limit: seconds(120),
         linux: true,
-        neighbours: false,
+        neighbours: None,
         run: linux::aoetools,
     },
     Scenario {
@@ -334,7 +347,7 @@ static ALL: &[Scenario] = &[
         sentence: "sixteen disks of one node are sixteen exports, written at once and never mixed",
         limit: seconds(180),
         linux: true,
-        neighbours: false,
+        neighbours: None,
         run: linux::sixteen_exports,
     },
     Scenario {
@@ -342,7 +355,7 @@ static ALL: &[Scenario] = &[
         sentence: "of two paths one is pulled during writes, and nothing is lost",
         limit: seconds(180),
         linux: true,
-        neighbours: false,
+        neighbours: None,
         run: outage::two_paths,
     },
     Scenario {
@@ -351,6 +364,7 @@ static ALL: &[Scenario] = &[
                    and goes is a pause",
         limit: seconds(120),
         linux: true,
+        neighbours: None,
         run: outage::linux_faults,
     },
     Scenario {
@@ -359,7 +373,7 @@ static ALL: &[Scenario] = &[
                    no error",
         limit: seconds(180),
         linux: true,
-        neighbours: false,
+        neighbours: None,
         run: outage::node_killed,
     },
 ];

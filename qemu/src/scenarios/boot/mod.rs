@@ -57,7 +57,7 @@ impl Row {
                 sentence: route,
                 limit: Duration::from_secs(90),
                 linux: false,
-                neighbours: false,
+                neighbours: None,
                 run,
             },
             firmware,

@@ -1,10 +1,9 @@
 //! What `/metrics` tells, read line by line: by us, and by Prometheus' own tool.
 
-use crate::packages::find_program;
-use crate::{Failure, OrFail};
+use crate::{Context, Failure, OrFail, tools};
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 /// The sum of each name's samples, if every line of `text` is one of the format's.
 pub(super) fn well_formed(text: &str) -> Result<BTreeMap<String, f64>, Failure> {
@@ -44,12 +43,10 @@ pub(super) fn well_formed(text: &str) -> Result<BTreeMap<String, f64>, Failure> 
     Ok(sums)
 }
 
-/// Lets Prometheus' own tool read `metrics`; false if it is not installed.
-pub(super) fn promtool(metrics: &str) -> Result<bool, Failure> {
-    let Some(program) = find_program("promtool") else {
-        return Ok(false);
-    };
-    let mut child = Command::new(program)
+/// Lets Prometheus' own tool read `metrics`, which must have nothing to say.
+pub(super) fn promtool(context: &Context, metrics: &str) -> Result<(), Failure> {
+    let mut child = tools::PROMTOOL
+        .command(context.debs())?
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -62,8 +59,9 @@ pub(super) fn promtool(metrics: &str) -> Result<bool, Failure> {
         .or_fail("promtool does not read")?;
     drop(input);
     let output = child.wait_with_output().or_fail("promtool")?;
-    if output.status.success() {
-        return Ok(true);
+    // Advice is on the error output, with a status of 0 or not.
+    if output.status.success() && output.stderr.trim_ascii().is_empty() {
+        return Ok(());
     }
     Err(Failure::new("promtool does not accept the metrics")
         .with(String::from_utf8_lossy(&output.stderr)))
