@@ -155,6 +155,34 @@ pub(super) fn linux_vmware(context: &mut Context) -> Result<Report, Failure> {
     })
 }
 
+/// What Proxmox gives a machine by itself.
+pub(super) fn linux_proxmox(context: &mut Context) -> Result<Report, Failure> {
+    linux::file_system(context, 9000, 17 * SECTOR_BYTES, |recipe, disk, nic| {
+        recipe
+            .controller("virtio-scsi-pci")
+            .disk(disk.model("scsi-hd"))
+            .nic(nic.mtu(9000))
+    })
+}
+
+/// What a new machine has: NVMe and a card of the I350's family.
+pub(super) fn linux_nvme(context: &mut Context) -> Result<Report, Failure> {
+    let has_igb = has_device("igb")?;
+    let payload = if has_igb { 15 } else { 17 } * SECTOR_BYTES;
+    let mut report = linux::file_system(context, 9000, payload, |recipe, disk, nic| {
+        let nic = if has_igb {
+            nic.model("igb")
+        } else {
+            nic.mtu(9000)
+        };
+        recipe.disk(disk.model("nvme")).nic(nic)
+    })?;
+    if !has_igb {
+        report.note("over virtio-net: this QEMU has no igb");
+    }
+    Ok(report)
+}
+
 /// Linux keeps a file system on a SATA drive that is reached through `card`.
 fn on_sata(context: &Context, board: Board, card: &'static str) -> Result<Report, Failure> {
     linux::file_system(context, 9000, 15 * SECTOR_BYTES, |recipe, disk, nic| {

@@ -20,6 +20,9 @@ const PART: usize = 64;
 /// Of a disk.
 const DISK_BYTES: u64 = 1 << 20;
 
+/// Word 106 of IDENTIFY: a physical sector is 2^3 logical ones.
+const EIGHT_SECTORS: u16 = 0x6003;
+
 /// A disk that QEMU plays: its serial number here, QEMU's name of it, and what
 /// it hangs on.
 struct Model {
@@ -167,7 +170,10 @@ fn serves_all(
 }
 
 fn with_disk(mut recipe: Recipe, model: &Model, disk: Disk) -> Recipe {
-    let mut disk = disk.model(model.device).serial(model.serial);
+    let mut disk = disk
+        .model(model.device)
+        .serial(model.serial)
+        .property("physical_block_size=4096");
     if let Some(controller) = model.controller {
         recipe = recipe.controller(controller);
     }
@@ -189,6 +195,19 @@ fn by_serial(
         let identity = client
             .identify(&export, context.seconds(5))
             .map_err(blame(node))?;
+        // QEMU's NVMe keeps it to itself.
+        let is_told = !identity.model().contains("NVMe");
+        must(
+            !is_told || identity.words[106] == EIGHT_SECTORS,
+            node,
+            || {
+                format!(
+                    "{} has physical sectors of 4 KiB and says {:#06x} of them",
+                    identity.serial(),
+                    identity.words[106]
+                )
+            },
+        )?;
         exports.insert(identity.serial().to_owned(), export);
     }
     Ok(exports)

@@ -326,6 +326,22 @@ static ALL: &[Scenario] = &[
         run: cards::linux_vmware,
     },
     Scenario {
+        name: "linux-proxmox",
+        sentence: "the same on the devices that Proxmox has by itself: virtio-scsi and virtio-net",
+        limit: seconds(240),
+        linux: true,
+        neighbours: None,
+        run: cards::linux_proxmox,
+    },
+    Scenario {
+        name: "linux-nvme",
+        sentence: "the same on NVMe and, where QEMU has it, igb",
+        limit: seconds(240),
+        linux: true,
+        neighbours: None,
+        run: cards::linux_nvme,
+    },
+    Scenario {
         name: "linux-small-path",
         sentence: "where a switch drops long frames, a host with an MTU of 9000 gets 1,024-byte \
                    frames and never notices",
