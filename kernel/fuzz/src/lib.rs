@@ -11,9 +11,16 @@
 #![forbid(unsafe_code)]
 
 mod acpi;
+mod area;
 mod config;
 mod frame;
+mod http;
+mod lan;
+mod net;
 mod ring;
+mod sparse;
+mod table;
+mod volume;
 
 use sim::random::Random;
 
@@ -28,17 +35,27 @@ pub struct Harness {
     /// Inputs a process may run: what a simulated machine lends to a device is
     /// lent for ever.
     pub runs_max: u64,
+    /// Inputs of the generator that a test can wait for.
+    pub tried: u64,
 }
 
 const ENDLESS: u64 = u64::MAX;
+const MANY: u64 = 2_000;
+/// Each starts whole nodes.
+const SOME: u64 = 150;
 
 /// Every harness.
 pub const HARNESSES: &[Harness] = &[
-    harness("frame", frame::run, frame::generate, ENDLESS),
-    harness("tag", frame::run_tag, frame::generate_tag, ENDLESS),
-    harness("config", config::run, config::generate, ENDLESS),
-    harness("ring", ring::run, ring::generate, 50_000),
-    harness("acpi", acpi::run, acpi::generate, ENDLESS),
+    harness("frame", frame::run, frame::generate, ENDLESS, MANY),
+    harness("tag", frame::run_tag, frame::generate_tag, ENDLESS, MANY),
+    harness("config", config::run, config::generate, ENDLESS, MANY),
+    harness("ring", ring::run, ring::generate, 50_000, MANY),
+    harness("acpi", acpi::run, acpi::generate, ENDLESS, MANY),
+    harness("table", table::run, table::generate, ENDLESS, MANY),
+    harness("volume", volume::run, volume::generate, ENDLESS, MANY),
+    harness("area", area::run, area::generate, ENDLESS, MANY),
+    harness("net", net::run, net::generate, 300_000, SOME),
+    harness("http", http::run, http::generate, ENDLESS, SOME),
 ];
 
 const fn harness(
@@ -46,12 +63,14 @@ const fn harness(
     run: fn(&[u8]),
     generate: fn(&mut Random, &mut Vec<u8>),
     runs_max: u64,
+    tried: u64,
 ) -> Harness {
     Harness {
         name,
         run,
         generate,
         runs_max,
+        tried,
     }
 }
 
@@ -81,7 +100,7 @@ mod tests {
     #[test]
     fn no_input_of_a_generator_breaks_its_harness() {
         for harness in HARNESSES {
-            harness.run_seeded(1, 2_000);
+            harness.run_seeded(1, harness.tried);
         }
     }
 
@@ -89,7 +108,7 @@ mod tests {
     fn no_noise_breaks_a_harness() {
         let mut random = Random::new(3);
         for harness in HARNESSES {
-            for _ in 0..500 {
+            for _ in 0..harness.tried / 4 {
                 let mut noise = vec![0; random.below(300) as usize];
                 random.fill(&mut noise);
                 (harness.run)(&noise);

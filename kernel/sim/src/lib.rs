@@ -26,6 +26,7 @@ pub mod models;
 pub mod mutants;
 pub mod network;
 pub mod oracle;
+pub mod plain;
 pub mod random;
 pub mod wire;
 pub mod world;
