@@ -7,8 +7,9 @@ use std::process::Command;
 
 /// The profile the kernel is built with.
 const PROFILE: &str = "kernel";
-/// The kernel's package, and what comes out.
-const PACKAGE: &str = "ublade";
+/// The package of the kernel, and that of the boot file's own code.
+const KERNEL: &str = "ublade";
+const DOOR: &str = "door";
 
 /// What to build.
 #[derive(Clone, Debug)]
@@ -53,6 +54,10 @@ pub struct Artifacts {
     pub elf_bytes: u64,
     /// The boot sector's code, without its two fields (`layout`).
     pub mbr: PathBuf,
+    /// The ELF of the boot file's own code.
+    pub door: PathBuf,
+    /// Bytes of the kernel before it is packed.
+    pub kernel_bytes: u64,
     /// Memory that the kernel takes before it gives any out.
     pub memory_bytes: u64,
 }
@@ -60,14 +65,15 @@ pub struct Artifacts {
 /// Builds the kernel and makes the boot file. The error is what cargo said, or a
 /// sentence.
 ///
-/// The kernel is built in a cargo call of its own: host tools share its target,
-/// and in one call it would get the features that they ask of common crates.
+/// Both programs are built in a cargo call of their own: host tools share their
+/// target, and in one call they would get the features that those ask of common
+/// crates.
 pub fn build(options: &Options) -> Result<Artifacts, String> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
         .current_dir(&options.workspace)
-        .args(["build", "--package", PACKAGE, "--bin", PACKAGE])
+        .args(["build", "--package", KERNEL, "--package", DOOR, "--bins"])
         .args(["--profile", PROFILE, "--target-dir"])
         .arg(&options.target);
     if options.offline {
@@ -83,20 +89,27 @@ pub fn build(options: &Options) -> Result<Artifacts, String> {
         ));
     }
 
-    let linked = options.target.join(PROFILE).join(PACKAGE);
-    let bytes = fs::read(&linked).map_err(|error| format!("{}: {error}", linked.display()))?;
-    let boot_file = crate::boot_file(&bytes, env!("CARGO_PKG_VERSION"))?;
-    let mbr = crate::mbr(&bytes)?;
-    let memory_bytes = crate::elf::Elf::parse(&bytes)?.memory_end();
+    let program = |name: &str| {
+        let path = options.target.join(PROFILE).join(name);
+        let bytes = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok::<_, String>((path, bytes))
+    };
+    let ((door, door_bytes), (_, bytes)) = (program(DOOR)?, program(KERNEL)?);
+    let boot_file = crate::boot_file(&door_bytes, &bytes, env!("CARGO_PKG_VERSION"))?;
+    let mbr = crate::mbr(&door_bytes)?;
+    let elf = crate::elf::Elf::parse(&bytes)?;
+    let (kernel_bytes, memory_bytes) = (elf.file_end(), elf.memory_end());
 
     let folder = options.target.join("image");
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let artifacts = Artifacts {
-        boot_file: folder.join(PACKAGE),
+        boot_file: folder.join(KERNEL),
         boot_file_bytes: boot_file.len() as u64,
-        elf: folder.join(PACKAGE).with_extension("elf"),
+        elf: folder.join(KERNEL).with_extension("elf"),
         elf_bytes: bytes.len() as u64,
-        mbr: folder.join(PACKAGE).with_extension("mbr"),
+        mbr: folder.join(KERNEL).with_extension("mbr"),
+        door,
+        kernel_bytes,
         memory_bytes,
     };
     replace(&artifacts.boot_file, &boot_file)?;

@@ -158,6 +158,20 @@ impl<'a> Elf<'a> {
             .transpose()
     }
 
+    /// The address of the symbol `name`, which has to be there.
+    pub fn place(&self, name: &str) -> Result<u64, String> {
+        self.symbol(name)?
+            .ok_or_else(|| format!("the program has no `{name}`"))
+    }
+
+    /// The bytes from `start` to `end` of the file.
+    pub fn contents(&self, start: u64, end: u64) -> Result<&'a [u8], String> {
+        let bytes = end
+            .checked_sub(start)
+            .ok_or_else(|| format!("the program ends at {end:#x}, before {start:#x}"))?;
+        self.range(start, bytes)
+    }
+
     /// The kinds of all relocations.
     pub fn relocations(&self) -> Result<impl Iterator<Item = u32> + use<>, String> {
         let mut kinds = Vec::new();

@@ -62,8 +62,8 @@ pub mod field {
     pub const INIT_BYTES: usize = 0x260;
 }
 
-/// The header of a boot file that ends at `file_end`, of a kernel that uses
-/// memory up to `memory_end`.
+/// The header of a boot file that ends at `file_end`, with a kernel that, unpacked
+/// behind it, uses memory up to `memory_end`.
 pub fn boot_header(
     file_end: u64,
     memory_end: u64,
@@ -93,7 +93,10 @@ pub fn boot_header(
     let text_at = (VERSION_TEXT - field::JUMP) as u16;
     put(field::VERSION_TEXT, &text_at.to_le_bytes());
     put(field::LOAD_FLAGS, &[LOADED_HIGH]);
-    put(field::CODE32_START, &(layout::LOAD_AT as u32).to_le_bytes());
+    put(
+        field::CODE32_START,
+        &(layout::CODE32_START as u32).to_le_bytes(),
+    );
     put(field::INITRD_MAX, &0x7fff_ffff_u32.to_le_bytes());
     put(
         field::ALIGNMENT,
@@ -103,7 +106,10 @@ pub fn boot_header(
     put(field::ALIGNMENT_MIN, &[ALIGNMENT_EXPONENT]);
     put(field::LOAD_FLAGS_64, &HAS_64_BIT_ENTRY.to_le_bytes());
     put(field::COMMAND_LINE_MAX, &COMMAND_LINE_MAX.to_le_bytes());
-    put(field::PREFERRED_ADDRESS, &layout::LOAD_AT.to_le_bytes());
+    put(
+        field::PREFERRED_ADDRESS,
+        &layout::CODE32_START.to_le_bytes(),
+    );
     put(field::INIT_BYTES, &init_bytes.to_le_bytes());
     put(0, b"MZ");
     // jmp near setup, where the whole file is in one place

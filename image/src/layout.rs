@@ -1,32 +1,38 @@
-//! The numbers of `link.ld`, for those who read what it made.
+//! The numbers of `door.ld` and `kernel.ld`, for those who read what they made.
+//!
+//! | in the boot file | |
+//! |---|---|
+//! | 0 | headers: a DOS program, a UEFI application, a Linux kernel |
+//! | [`SETUP`] | 16-bit setup code |
+//! | [`KERNEL`] | what a Linux loader takes for the kernel: its entries, UEFI's, the unpacker |
+//! | the symbol `parcel` | the packed kernel, behind a label (`door::parcel`) |
 
 /// Where loaders of the ELF put address 0.
 pub const LOAD_AT: u64 = 0x10_0000;
+/// Where Linux loaders like to put [`KERNEL`].
+pub const CODE32_START: u64 = 0x10_0000;
 /// Bytes of the boot header, which is a page of the Linux boot protocol.
 pub const HEADER_BYTES: usize = 0x1000;
 /// Where the 16-bit setup code starts.
 pub const SETUP: u64 = 0x1000;
 /// Where the setup code comes in when the whole file lies in low memory.
 pub const SETUP_WHOLE: u64 = SETUP + 0x20;
-/// Where the kernel starts: what a Linux loader puts at 1 MiB.
+/// What a Linux loader puts at 1 MiB starts here.
 pub const KERNEL: u64 = 0x2000;
 /// 32-bit entry of the Linux boot protocol.
 pub const LINUX_32_ENTRY: u64 = KERNEL;
-/// Entry of PVH.
-pub const PVH_ENTRY: u64 = KERNEL + 0x80;
 /// 64-bit entry of the Linux boot protocol.
 pub const LINUX_64_ENTRY: u64 = KERNEL + 0x200;
 
-/// The entries by their names in the kernel.
-pub const ENTRIES: [(&str, u64); 3] = [
+/// The entries of the boot file by their names in `door`.
+pub const ENTRIES: [(&str, u64); 2] = [
     ("linux32_entry", LINUX_32_ENTRY),
-    ("pvh_entry", PVH_ENTRY),
     ("linux64_entry", LINUX_64_ENTRY),
 ];
 
 /// Largest boot file, management plane and all. It fits below 640 KiB with room to
 /// spare, where a network boot program has to live.
-pub const BOOT_FILE_MAX: usize = 512 << 10;
+pub const BOOT_FILE_MAX: usize = 320 << 10;
 
 /// Bytes of the boot sector's code. Behind them are the disk's signature and
 /// the partition table, which belong to the disk.

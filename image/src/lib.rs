@@ -1,10 +1,8 @@
-//! The boot file: one link output, in two forms.
+//! What machines start from: the boot file, and everything that is made of it.
 //!
-//! The kernel is linked so that an address is an offset in the file
-//! (`link.ld`). The ELF boots by PVH as it is. The boot file is the same bytes
-//! with the first page, which held the ELF's headers, replaced by the headers
-//! that other loaders look for ([`header`]). Nothing is moved, so whatever holds
-//! for the one holds for the other.
+//! The boot file is the program `door` with the kernel behind it, packed, and with
+//! the headers that loaders look for in its first page ([`header`], [`pe`]). The
+//! ELF is the kernel as it was linked; it boots by PVH.
 //!
 //! [`build`] makes both and refuses what would not boot: a relocation that the
 //! entry does not know, an entry that is not where its loader jumps to, a file
@@ -23,30 +21,38 @@ pub mod images;
 pub mod iso;
 pub mod layout;
 pub mod ova;
+pub mod pack;
 pub mod pe;
 
 pub use build::{Artifacts, Options, build};
 
 use elf::Elf;
 
-/// Makes the boot file out of the kernel's ELF.
-pub fn boot_file(elf_bytes: &[u8], version: &str) -> Result<Vec<u8>, String> {
-    let elf = Elf::parse(elf_bytes)?;
-    check(&elf)?;
-    let (file_end, memory_end) = (elf.file_end(), elf.memory_end());
-    let mut file = elf_bytes[..file_end as usize].to_vec();
+/// Makes the boot file out of its own code's ELF and the kernel's.
+pub fn boot_file(door_elf: &[u8], kernel_elf: &[u8], version: &str) -> Result<Vec<u8>, String> {
+    let door = Elf::parse(door_elf)?;
+    check_door(&door)?;
+    let kernel = Elf::parse(kernel_elf)?;
+    check_kernel(&kernel)?;
+    let parcel = door.place("parcel")?;
+    if parcel != door.file_end() {
+        return Err(format!(
+            "the boot file's own code ends at {:#x}, not at {parcel:#x} where the packed kernel starts",
+            door.file_end()
+        ));
+    }
+    let mut file = door_elf[..parcel as usize].to_vec();
+    let label = pack::pack(&kernel, &mut file)?;
+    file.resize(file.len().next_multiple_of(pe::FILE_ALIGNMENT as usize), 0);
+    let file_end = file.len() as u64;
+    let memory_end = label.kernel_at(parcel) + u64::from(label.memory_bytes);
     let header = header::boot_header(file_end, memory_end, version)?;
     file[..header.len()].copy_from_slice(&header);
-    let place = |name: &str| {
-        elf.symbol(name)?
-            .ok_or_else(|| format!("the kernel has no `{name}`"))
-    };
     let image = pe::Image {
-        entry: place("uefi_entry")?,
-        text_end: place("text_end")?,
-        data_start: place("data_start")?,
-        file_end,
-        memory_end,
+        entry: door.place("uefi_entry")?,
+        data_start: door.place("data_start")?,
+        constants_start: door.place("constants_start")?,
+        constants_end: file_end,
     };
     pe::write(&mut file, &image)?;
     if file.len() > layout::BOOT_FILE_MAX {
@@ -72,8 +78,38 @@ pub fn mbr(elf_bytes: &[u8]) -> Result<[u8; layout::MBR_BYTES], String> {
     })
 }
 
-/// What has to hold for the file to boot.
-fn check(elf: &Elf<'_>) -> Result<(), String> {
+/// What has to hold for the boot file's own code to run.
+fn check_door(elf: &Elf<'_>) -> Result<(), String> {
+    check_segments(elf, 0)?;
+    for (name, place) in layout::ENTRIES {
+        let found = elf.symbol(name)?;
+        if found != Some(place) {
+            return Err(format!("the entry {name} is at {found:x?}, not {place:#x}"));
+        }
+    }
+    if elf.memory_end() != elf.file_end() {
+        return Err("the boot file's own code wants memory that is not in the file".to_owned());
+    }
+    Ok(())
+}
+
+/// What has to hold for the kernel to boot, unpacked or as it is.
+fn check_kernel(elf: &Elf<'_>) -> Result<(), String> {
+    check_segments(elf, layout::LOAD_AT)?;
+    let pvh = elf.note("Xen", elf::NOTE_PVH)?;
+    let entry = layout::LOAD_AT + elf.place("pvh_entry")?;
+    if pvh != Some(&entry.to_le_bytes()) {
+        return Err(format!("the PVH note says {pvh:x?}, not {entry:#x}"));
+    }
+    match elf.note("HERMIT", elf::NOTE_HERMIT)? {
+        Some(_) => Ok(()),
+        None => Err("the note of the Hermit entry is missing".to_owned()),
+    }
+}
+
+/// Addresses are offsets in the file, loaded `load_at` further up, and the start
+/// code knows all relocations.
+fn check_segments(elf: &Elf<'_>, load_at: u64) -> Result<(), String> {
     for segment in elf.loads() {
         if segment.offset != segment.address {
             return Err(format!(
@@ -81,34 +117,18 @@ fn check(elf: &Elf<'_>) -> Result<(), String> {
                 segment.address, segment.offset
             ));
         }
-        if segment.load_address != segment.address + layout::LOAD_AT {
+        if segment.load_address != segment.address + load_at {
             return Err(format!(
-                "the segment at {:#x} is loaded at {:#x}, not {:#x} further up",
-                segment.address,
-                segment.load_address,
-                layout::LOAD_AT
+                "the segment at {:#x} is loaded at {:#x}, not {load_at:#x} further up",
+                segment.address, segment.load_address
             ));
         }
     }
-    for (name, place) in layout::ENTRIES {
-        let found = elf.symbol(name)?;
-        if found != Some(place) {
-            return Err(format!("the entry {name} is at {found:x?}, not {place:#x}"));
-        }
-    }
-    if let Some(kind) = elf.relocations()?.find(|&kind| kind != elf::RELATIVE) {
-        return Err(format!(
+    match elf.relocations()?.find(|&kind| kind != elf::RELATIVE) {
+        Some(kind) => Err(format!(
             "a relocation is of kind {kind}; the boot entry knows kind {} only",
             elf::RELATIVE
-        ));
-    }
-    let pvh = elf.note("Xen", elf::NOTE_PVH)?;
-    let entry = layout::LOAD_AT + layout::PVH_ENTRY;
-    if pvh != Some(&entry.to_le_bytes()) {
-        return Err(format!("the PVH note says {pvh:x?}, not {entry:#x}"));
-    }
-    match elf.note("HERMIT", elf::NOTE_HERMIT)? {
-        Some(_) => Ok(()),
-        None => Err("the note of the Hermit entry is missing".to_owned()),
+        )),
+        None => Ok(()),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! (Microsoft PE and COFF Specification, 3 and 5; UEFI 2.10, 2.1.1.) An address
 //! in the image is the offset in the file, so the file needs no work to become
-//! one. There are no base relocations: the kernel relocates itself.
+//! one. There are no base relocations: the code relocates itself.
 //!
 //! Strict firmware refuses sections that can be written and run, and sections
 //! that do not start on a page; signing tools refuse bytes of the file that
@@ -23,25 +23,23 @@ const CHECKSUM_AT: usize = AT + COFF_BYTES + 64;
 /// What a section starts on in memory.
 const SECTION_ALIGNMENT: u32 = 4096;
 /// What a section starts on in the file.
-const FILE_ALIGNMENT: u32 = 512;
+pub const FILE_ALIGNMENT: u32 = 512;
 
 /// The first byte behind everything that is written here.
 const END: usize = AT + COFF_BYTES + OPTIONAL_BYTES + 3 * SECTION_BYTES;
 const _: () = assert!(END <= 0x1f0, "Linux's header starts there");
 
-/// What the header says about the kernel.
+/// Where the sections of the boot file are.
 #[derive(Clone, Copy, Debug)]
 pub struct Image {
     /// Where the firmware enters.
     pub entry: u64,
-    /// Where code ends and constants start.
-    pub text_end: u64,
-    /// Where constants end and data starts.
+    /// Where code ends and data starts.
     pub data_start: u64,
-    /// Where the file ends.
-    pub file_end: u64,
-    /// Where the memory ends that the kernel uses.
-    pub memory_end: u64,
+    /// Where data ends, and constants start, of which the packed kernel is one.
+    pub constants_start: u64,
+    /// Where they end.
+    pub constants_end: u64,
 }
 
 /// Writes the header into the first page of a boot file that is complete but
@@ -53,20 +51,23 @@ pub fn write(file: &mut [u8], image: &Image) -> Result<(), String> {
     const READ: u32 = 0x4000_0000;
     const WRITE: u32 = 0x8000_0000;
     let first = layout::HEADER_BYTES as u64;
-    let borders = [first, image.text_end, image.data_start, image.file_end];
+    let borders = [
+        first,
+        image.data_start,
+        image.constants_start,
+        image.constants_end,
+    ];
     let in_order = borders.windows(2).all(|pair| pair[0] < pair[1])
-        && (first..image.text_end).contains(&image.entry)
-        && image.memory_end >= image.file_end
-        && image.file_end == file.len() as u64;
-    let aligned = [image.text_end, image.data_start, image.memory_end]
+        && (first..image.data_start).contains(&image.entry)
+        && image.constants_end == file.len() as u64;
+    let aligned = [image.data_start, image.constants_start]
         .iter()
         .all(|border| border.is_multiple_of(SECTION_ALIGNMENT.into()))
-        && image.file_end.is_multiple_of(FILE_ALIGNMENT.into());
-    if !in_order || !aligned || u32::try_from(image.memory_end).is_err() {
+        && image.constants_end.is_multiple_of(FILE_ALIGNMENT.into());
+    if !in_order || !aligned || u32::try_from(image.constants_end).is_err() {
         return Err(format!("no UEFI application can look like {image:x?}"));
     }
-    let [first, text_end, data_start, file_end] = borders.map(|border| border as u32);
-    let memory_end = image.memory_end as u32;
+    let [first, data_start, constants_start, file_end] = borders.map(|border| border as u32);
 
     let mut writer = Writer { file, at: 0 };
     writer.at = 0x3c;
@@ -83,9 +84,9 @@ pub fn write(file: &mut [u8], image: &Image) -> Result<(), String> {
 
     writer.u16(0x020b); // PE32+
     writer.u16(0); // linker's version
-    writer.u32(text_end - first);
-    writer.u32(file_end - text_end);
-    writer.u32(memory_end - file_end);
+    writer.u32(data_start - first);
+    writer.u32(file_end - data_start);
+    writer.u32(0); // nothing that is not in the file
     writer.u32(image.entry as u32);
     writer.u32(first);
     writer.u64(0); // image base
@@ -93,7 +94,7 @@ pub fn write(file: &mut [u8], image: &Image) -> Result<(), String> {
     writer.u32(FILE_ALIGNMENT);
     writer.u64(0); // versions of an operating system and of the image
     writer.u64(0); // version of the subsystem, and one more
-    writer.u32(memory_end);
+    writer.u32(file_end.next_multiple_of(SECTION_ALIGNMENT));
     writer.u32(first); // bytes of headers
     writer.u32(0); // checksum: below
     writer.u16(10); // UEFI application
@@ -106,19 +107,13 @@ pub fn write(file: &mut [u8], image: &Image) -> Result<(), String> {
     for _ in 0..6 {
         writer.u64(0); // the directories
     }
-    writer.section(b".text", first..text_end, text_end, CODE | EXECUTE | READ);
-    writer.section(
-        b".rodata",
-        text_end..data_start,
-        data_start,
-        INITIALIZED | READ,
-    );
+    writer.section(b".text", first..data_start, CODE | EXECUTE | READ);
     writer.section(
         b".data",
-        data_start..file_end,
-        memory_end,
+        data_start..constants_start,
         INITIALIZED | READ | WRITE,
     );
+    writer.section(b".rodata", constants_start..file_end, INITIALIZED | READ);
     debug_assert_eq!(writer.at, END);
     let sum = checksum(file);
     file[CHECKSUM_AT..CHECKSUM_AT + 4].copy_from_slice(&sum.to_le_bytes());
@@ -164,18 +159,12 @@ impl Writer<'_> {
         self.bytes(&value.to_le_bytes());
     }
 
-    /// A section that is `place` of the file, and memory up to `memory_end`.
-    fn section(
-        &mut self,
-        name: &[u8],
-        place: std::ops::Range<u32>,
-        memory_end: u32,
-        characteristics: u32,
-    ) {
+    /// A section that is `place` of the file, and of memory.
+    fn section(&mut self, name: &[u8], place: std::ops::Range<u32>, characteristics: u32) {
         let mut padded = [0; 8];
         padded[..name.len()].copy_from_slice(name);
         self.bytes(&padded);
-        self.u32(memory_end - place.start);
+        self.u32(place.end - place.start);
         self.u32(place.start);
         self.u32(place.end - place.start);
         self.u32(place.start);
@@ -191,14 +180,13 @@ mod tests {
 
     const IMAGE: Image = Image {
         entry: 0x2345,
-        text_end: 0x5000,
-        data_start: 0x7000,
-        file_end: 0x7800,
-        memory_end: 0x2_0000,
+        data_start: 0x5000,
+        constants_start: 0x7000,
+        constants_end: 0x7800,
     };
 
     fn file() -> Vec<u8> {
-        let mut file = vec![0x5a; IMAGE.file_end as usize];
+        let mut file = vec![0x5a; IMAGE.constants_end as usize];
         write(&mut file, &IMAGE).unwrap();
         file
     }
@@ -231,12 +219,8 @@ mod tests {
     }
 
     #[test]
-    fn the_last_section_has_the_memory_that_is_not_in_the_file() {
-        let file = file();
-        let entry = AT + COFF_BYTES + OPTIONAL_BYTES + 2 * SECTION_BYTES;
-        let end = u32_at(&file, entry + 8) + u32_at(&file, entry + 12);
-        assert_eq!(u64::from(end), IMAGE.memory_end);
-        assert_eq!(u32_at(&file, AT + COFF_BYTES + 56), end, "SizeOfImage");
+    fn the_image_ends_on_the_page_on_which_its_last_section_ends() {
+        assert_eq!(u32_at(&file(), AT + COFF_BYTES + 56), 0x8000, "SizeOfImage");
     }
 
     #[test]
@@ -252,14 +236,14 @@ mod tests {
 
     #[test]
     fn borders_off_a_page_or_out_of_order_are_refused() {
-        let mut file = vec![0; IMAGE.file_end as usize];
+        let mut file = vec![0; IMAGE.constants_end as usize];
         for wrong in [
             Image {
-                text_end: 0x5200,
+                data_start: 0x5200,
                 ..IMAGE
             },
             Image {
-                data_start: 0x4000,
+                constants_start: 0x4000,
                 ..IMAGE
             },
             Image {
@@ -267,11 +251,11 @@ mod tests {
                 ..IMAGE
             },
             Image {
-                memory_end: 0x7000,
+                constants_end: 0x7600,
                 ..IMAGE
             },
             Image {
-                file_end: 0x7900,
+                constants_end: 0x7900,
                 ..IMAGE
             },
         ] {

@@ -43,13 +43,17 @@ pub fn files(built: &Artifacts) -> BootFiles {
 }
 
 /// The lines about what was built.
-pub fn describe(house: &House, built: &Artifacts) -> [String; 3] {
+pub fn describe(house: &House, built: &Artifacts) -> [String; 4] {
     let kib = |bytes: u64| bytes.div_ceil(1024);
     [
         format!(
             "boot file  {:>5} KiB  {}",
             kib(built.boot_file_bytes),
             house.short(&built.boot_file)
+        ),
+        format!(
+            "kernel     {:>5} KiB  before it is packed",
+            kib(built.kernel_bytes)
         ),
         format!(
             "ELF        {:>5} KiB  {} (with names and line numbers)",

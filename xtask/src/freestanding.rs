@@ -38,6 +38,8 @@ pub fn check_features(house: &House) -> Result<(), Failure> {
         "tree",
         "--package",
         "ublade",
+        "--package",
+        "door",
         "--edges",
         "normal,no-proc-macro",
         "--prefix",

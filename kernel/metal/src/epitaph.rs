@@ -81,13 +81,13 @@ fn speak() -> LastWords {
 /// once were. Nothing keeps a chain of frames in this build.
 fn trace(words: &mut LastWords, stack_pointer: usize) {
     unsafe extern "C" {
-        static linux32_entry: u8;
+        static text_start: u8;
         static text_end: u8;
         static stack_bottom: u8;
         static stack_top: u8;
     }
     let stack = (&raw const stack_bottom).addr()..(&raw const stack_top).addr();
-    let code = (&raw const linux32_entry).addr()..(&raw const text_end).addr();
+    let code = (&raw const text_start).addr()..(&raw const text_end).addr();
     if !stack.contains(&stack_pointer) {
         let _ = writeln!(words, "stack: {stack_pointer:#x} is outside of the stack");
         return;

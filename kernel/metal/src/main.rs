@@ -39,7 +39,7 @@ mod probe;
 mod screen;
 mod survey;
 
-use crate::boot::{Boot, Door, Unusable};
+use crate::boot::{Boot, Unusable};
 use crate::channels::Channels;
 use crate::clock::Clock;
 use crate::idle::Idle;
@@ -47,6 +47,7 @@ use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::power::Power;
 use crate::screen::Screen;
+use door::handover::Door;
 use engine::{AnyDisk, AnyNic, Node};
 use io::{Clock as _, Disk as _, Nic, SLOT_BYTES, Text};
 use log::{debug, info, warn};

@@ -6,6 +6,7 @@
 //! before it is written. So every step touches one cell, and whoever draws can
 //! stop after any of them.
 
+use door::handover::Frame;
 use font8x8::legacy::BASIC_LEGACY;
 
 /// Width of a cell in points.
@@ -13,31 +14,17 @@ pub const CELL_WIDTH: u32 = 8;
 /// Height of a cell in points: each line of the font twice.
 pub const CELL_HEIGHT: u32 = 16;
 
-/// A frame buffer with 32 bits for each point, as a loader or a firmware tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Frame {
-    /// Where it starts.
-    pub address: u64,
-    /// Points in a line.
-    pub width: u32,
-    /// Lines.
-    pub height: u32,
-    /// Bytes from one line to the next.
-    pub line_bytes: u32,
-}
-
-impl Frame {
-    /// How large it is; `None` for one that can not be: numbers of the outside.
-    pub fn bytes(&self) -> Option<usize> {
-        const SIDE_MAX: u32 = 16_384;
-        let fits = (CELL_WIDTH..=SIDE_MAX).contains(&self.width)
-            && (CELL_HEIGHT..=SIDE_MAX).contains(&self.height)
-            && (self.width * 4..=SIDE_MAX * 8).contains(&self.line_bytes)
-            && self.address != 0
-            && self.address.is_multiple_of(4)
-            && self.line_bytes.is_multiple_of(4);
-        fits.then_some(self.height as usize * self.line_bytes as usize)
-    }
+/// How large a frame buffer is; `None` for one that can not be: its numbers come
+/// from outside.
+pub fn frame_bytes(frame: &Frame) -> Option<usize> {
+    const SIDE_MAX: u32 = 16_384;
+    let fits = (CELL_WIDTH..=SIDE_MAX).contains(&frame.width)
+        && (CELL_HEIGHT..=SIDE_MAX).contains(&frame.height)
+        && (frame.width * 4..=SIDE_MAX * 8).contains(&frame.line_bytes)
+        && frame.address != 0
+        && frame.address.is_multiple_of(4)
+        && frame.line_bytes.is_multiple_of(4);
+    fits.then_some(frame.height as usize * frame.line_bytes as usize)
 }
 
 /// Where we write, on a screen of so many cells.
@@ -160,7 +147,7 @@ mod tests {
             height: 800,
             line_bytes: 5120,
         };
-        assert_eq!(good.bytes(), Some(5120 * 800));
+        assert_eq!(frame_bytes(&good), Some(5120 * 800));
         for bad in [
             Frame { address: 0, ..good },
             Frame { width: 0, ..good },
@@ -186,7 +173,7 @@ mod tests {
                 ..good
             },
         ] {
-            assert_eq!(bad.bytes(), None, "{bad:?}");
+            assert_eq!(frame_bytes(&bad), None, "{bad:?}");
         }
     }
 

@@ -5,7 +5,8 @@
 //! mode. Where the letters go is `metal::pen`; here are the cells.
 
 use crate::arch::{self, Port};
-use metal::pen::{CELL_HEIGHT, CELL_WIDTH, Frame, Pen, points};
+use door::handover::Frame;
+use metal::pen::{CELL_HEIGHT, CELL_WIDTH, Pen, frame_bytes, points};
 use pci::{DeviceMemory, Register};
 
 /// Light grey on black, whichever way round the colours are.
@@ -34,7 +35,7 @@ pub struct Screen {
 impl Screen {
     /// The frame buffer that we were told of.
     pub fn on_frame(frame: &Frame) -> Option<Self> {
-        let memory = arch::map_device(frame.address, frame.bytes()?)?;
+        let memory = arch::map_device(frame.address, frame_bytes(frame)?)?;
         Some(Self {
             memory,
             kind: Kind::Frame {

@@ -55,7 +55,7 @@ static POOL: Pool = Pool {
 static MEMORY_END: AtomicU64 = AtomicU64::new(LOW_END);
 
 unsafe extern "C" {
-    static __ehdr_start: u8;
+    static text_start: u8;
     static text_end: u8;
     static data_start: u8;
     static stack_guard: u8;
@@ -127,15 +127,13 @@ pub unsafe fn load(memory_end: u64) {
         0
     };
     let [image, text, data, guard, end] = [
-        (&raw const __ehdr_start).addr(),
+        (&raw const text_start).addr(),
         (&raw const text_end).addr(),
         (&raw const data_start).addr(),
         (&raw const stack_guard).addr(),
         (&raw const image_end).addr(),
     ]
     .map(|address| address as u64);
-    // In the boot file's layout the first two pages are not loaded at all.
-    let image = image + 2 * PAGE;
     let is_fine = |large: u64| large == 0 || large < end && image < large + LARGE_PAGE;
     let small = |page: u64| match page {
         0 => 0,

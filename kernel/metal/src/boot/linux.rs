@@ -2,7 +2,7 @@
 //! x86/zero-page.rst).
 
 use super::{Left, Text, Unusable, entries, peek};
-use metal::pen::Frame;
+use door::handover::Frame;
 
 /// The setup header's mark, "HdrS".
 const MARK: u32 = 0x5372_6448;

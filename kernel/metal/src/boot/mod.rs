@@ -1,5 +1,8 @@
 //! Doors: every way into the kernel, and what each loader tells us.
 //!
+//! Loaders of PVH and Hermit enter the ELF itself; all others enter the boot file,
+//! whose own code (`door`) unpacks us and passes on what they left.
+//!
 //! Whatever the loader left lies in memory that we are about to give away, so
 //! all of it is copied here first: the command line, and the memory map as ranges
 //! (`metal::map`). What it says is checked for its mark and read within bounds;
@@ -9,46 +12,15 @@ mod head;
 mod hermit;
 mod linux;
 mod pvh;
-mod sector;
-mod setup;
 mod uefi;
 
 use crate::memory::Memory;
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::ptr;
+use door::handover::{Door, Frame};
 use metal::acpi;
 use metal::map::{Map, Range};
-use metal::pen::Frame;
-
-/// Which entry the loader used. A number, as it passes through a register.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Door(pub u32);
-
-impl Door {
-    /// Linux boot protocol, 32-bit entry.
-    pub const LINUX_32: Self = Self(1);
-    /// Linux boot protocol, 64-bit entry.
-    pub const LINUX_64: Self = Self(2);
-    /// PVH: the x86/HVM direct boot ABI.
-    pub const PVH: Self = Self(3);
-    /// The Hermit loader.
-    pub const HERMIT: Self = Self(4);
-    /// UEFI, as an application.
-    pub const UEFI: Self = Self(5);
-
-    /// For a person to read.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::LINUX_32 => "Linux protocol",
-            Self::LINUX_64 => "Linux protocol, 64-bit",
-            Self::PVH => "PVH",
-            Self::HERMIT => "Hermit loader",
-            Self::UEFI => "UEFI",
-            _ => "an unknown door",
-        }
-    }
-}
 
 /// Why what the loader left can not be used.
 #[derive(Clone, Copy, Debug)]
@@ -109,10 +81,6 @@ pub struct Boot {
     pub extended_data: u16,
 }
 
-/// Page tables that there is room for before `arch::paging` makes the lasting
-/// ones. The 32-bit entries need one of each upper level and four of the last;
-/// `uefi` needs one for a fifth level, and three for where it comes from.
-const BRIDGE_TABLES: usize = 10;
 /// Longest command line that is kept.
 const COMMAND_LINE_BYTES: usize = 4096;
 /// Most entries of a memory map that are read.

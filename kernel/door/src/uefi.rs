@@ -1,0 +1,386 @@
+//! UEFI: the boot file as an application that takes the machine over.
+//!
+//! (UEFI 2.10, 4 and 7.) The firmware may have put us anywhere, above 4 GiB too,
+//! in memory that can not be both written and run, and under page tables of its
+//! own. The kernel wants none of that. So [`main`] takes room for it below 4 GiB,
+//! unpacks it there, asks for what only the firmware knows (command line, ACPI
+//! tables, screen, memory), leaves the boot services, and enters the kernel under
+//! the bridge's page tables, as every door does.
+//!
+//! Until the boot services are left, a failure is a sentence on the firmware's
+//! console and an error to its boot manager, which goes on with what it would
+//! start next. After that there is no firmware any more: what failed is written
+//! into [`Firmware`], and the kernel says it.
+//!
+//! Of the firmware's memory, what belongs to its runtime services and to ACPI is
+//! kept; we never call it again.
+
+use super::{LABEL, unpack_to};
+use core::arch::{asm, global_asm};
+use core::ffi::c_void;
+use core::fmt::{self, Write};
+use core::mem::size_of;
+use core::ptr;
+use door::handover::{COMMAND_LINE_BYTES, Door, Firmware, Frame, MAP_BYTES, MARK};
+use door::options;
+use door::steps::BRIDGE_TABLES;
+use r_efi::efi;
+use r_efi::protocols::{graphics_output, loaded_image};
+
+/// The map may change between asking for it and leaving; not for ever.
+const EXIT_TRIES: usize = 8;
+const PAGE: usize = 4096;
+/// How long a failure stands before the firmware's boot manager goes on.
+const FAILURE_STANDS_US: usize = 5_000_000;
+
+global_asm!(
+    r#"
+    .section .head, "ax", @progbits
+    .code64
+/* rcx = our handle, rdx = the system table; the firmware's stack */
+    .globl uefi_entry
+uefi_entry:
+    cld
+    subq $40, %rsp
+"#,
+    door::relocate!(),
+    r#"
+    call {main}
+    addq $40, %rsp
+    ret
+    .text
+"#,
+    main = sym main,
+    options(att_syntax),
+);
+
+unsafe extern "C" {
+    static __ehdr_start: u8;
+}
+
+/// What went wrong while there still is a firmware to say it with.
+struct Failed {
+    stage: &'static str,
+    status: efi::Status,
+}
+
+impl Failed {
+    fn at(stage: &'static str) -> impl FnOnce(efi::Status) -> Self {
+        move |status| Self { stage, status }
+    }
+}
+
+/// Comes from `uefi_entry`; returns only if it failed.
+extern "efiapi" fn main(handle: efi::Handle, table: *mut efi::SystemTable) -> efi::Status {
+    // SAFETY: the firmware passes its table, which it keeps while we run.
+    let table = unsafe { &*table };
+    // SAFETY: the firmware called us, so its services are there.
+    let Err(failed) = unsafe { take_over(handle, table) };
+    let _ = write!(
+        FirmwareConsole(table),
+        "\r\nublade can not start: {} (UEFI status {:#x})\r\n",
+        failed.stage,
+        failed.status.as_usize()
+    );
+    // SAFETY: the boot services have not been left.
+    let services = unsafe { &*table.boot_services };
+    // SAFETY: as above.
+    unsafe { (services.stall)(FAILURE_STANDS_US) };
+    failed.status
+}
+
+/// # Safety
+/// The boot services are there, and we are the application `handle`.
+unsafe fn take_over(
+    handle: efi::Handle,
+    table: &efi::SystemTable,
+) -> Result<core::convert::Infallible, Failed> {
+    // SAFETY: boot services are there (caller).
+    let services = unsafe { &*table.boot_services };
+    // SAFETY: it is in the file, which the firmware has loaded and relocated.
+    let label = unsafe { &LABEL };
+    let kernel_bytes = label.memory_bytes as usize;
+    let pages = (kernel_bytes + size_of::<Firmware>()).div_ceil(PAGE);
+
+    let mut new: efi::PhysicalAddress = (1 << 32) - 1;
+    // SAFETY: a service, called as the specification has it.
+    check(unsafe {
+        (services.allocate_pages)(
+            efi::ALLOCATE_MAX_ADDRESS,
+            efi::LOADER_DATA,
+            pages,
+            &raw mut new,
+        )
+    })
+    .map_err(Failed::at("there is no room below 4 GiB"))?;
+    let new = new as usize;
+    let found = ptr::with_exposed_provenance_mut::<Firmware>(new + kernel_bytes);
+    // SAFETY: the room is ours, large enough, and pages are aligned.
+    unsafe { found.write_bytes(0, 1) };
+    // SAFETY: all of it is zero, which is a `Firmware`.
+    let found = unsafe { &mut *found };
+    found.mark = MARK;
+    // SAFETY: the boot services are there.
+    unsafe { read_command_line(services, handle, &mut found.command_line) }?;
+    let acpi = [efi::ACPI_20_TABLE_GUID, efi::ACPI_10_TABLE_GUID];
+    // SAFETY: the firmware's table is there.
+    found.acpi_root = unsafe { address_of(table, acpi) };
+    let smbios = [efi::SMBIOS3_TABLE_GUID, efi::SMBIOS_TABLE_GUID];
+    // SAFETY: as above.
+    found.smbios_root = unsafe { address_of(table, smbios) };
+
+    // SAFETY: the boot services are there.
+    if let Some(frame) = unsafe { frame(services) } {
+        found.frame = frame;
+    }
+
+    // SAFETY: the firmware's output is there as long as its services are.
+    if let Some(out) = unsafe { table.con_out.as_mut() } {
+        // What cannot be cleared stays.
+        // SAFETY: as above.
+        let _ = unsafe { (out.clear_screen)(out) };
+    }
+
+    // SAFETY: the room is ours, and large enough for the kernel.
+    unsafe { unpack_to(label, new) }
+        .map_err(|_| efi::Status::CRC_ERROR)
+        .map_err(Failed::at("the kernel in the boot file is damaged"))?;
+    let here = (&raw const __ehdr_start).addr();
+    // SAFETY: the kernel's room for tables, which nobody uses yet.
+    let root = unsafe { build_bridge(new + label.tables as usize, here) };
+
+    // From the first attempt on only these two services may be called.
+    // SAFETY: the boot services are there.
+    unsafe { leave(services, handle, found) }?;
+    // SAFETY: nothing but us runs any more. The tables map everything below
+    // 4 GiB and the code that loads them, one to one. The kernel is entered as
+    // every door does it, and sets up the stack by itself.
+    unsafe {
+        asm!(
+            "cli",
+            // Code that was entered without a mark is a fault under this flag.
+            "mov rax, cr4",
+            "btr rax, 23",
+            "mov cr4, rax",
+            "mov cr3, rcx",
+            "jmp rdx",
+            in("rcx") root,
+            in("rdx") new + label.entry as usize,
+            in("edi") Door::UEFI.0,
+            in("rsi") new + kernel_bytes,
+            options(noreturn),
+        )
+    }
+}
+
+/// Takes the memory map and leaves the boot services; the map has to be the
+/// newest, so again if it is not.
+///
+/// # Safety
+/// The boot services are there.
+unsafe fn leave(
+    services: &efi::BootServices,
+    handle: efi::Handle,
+    found: &mut Firmware,
+) -> Result<(), Failed> {
+    for attempt in 0..EXIT_TRIES {
+        let (mut bytes, mut key, mut entry_bytes, mut version) = (MAP_BYTES, 0, 0, 0);
+        // SAFETY: a service, called as the specification has it; allowed even
+        // after a failed attempt to leave.
+        let status = check(unsafe {
+            (services.get_memory_map)(
+                &raw mut bytes,
+                found.map.as_mut_ptr().cast(),
+                &raw mut key,
+                &raw mut entry_bytes,
+                &raw mut version,
+            )
+        });
+        match status {
+            Ok(()) => {}
+            Err(status) if attempt == 0 => {
+                return Err(Failed::at("the firmware gives no memory map")(status));
+            }
+            Err(status) => {
+                found.exit_status = status.as_usize() as u64;
+                return Ok(());
+            }
+        }
+        found.map_bytes = bytes as u64;
+        found.map_entry_bytes = entry_bytes as u64;
+        // SAFETY: as above; when it succeeds, there are no boot services.
+        let status = unsafe { (services.exit_boot_services)(handle, key) };
+        found.exit_status = status.as_usize() as u64;
+        if !status.is_error() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The options that we were started with, from 16-bit letters to bytes.
+///
+/// # Safety
+/// The boot services are there.
+unsafe fn read_command_line(
+    services: &efi::BootServices,
+    handle: efi::Handle,
+    line: &mut [u8; COMMAND_LINE_BYTES],
+) -> Result<(), Failed> {
+    let mut guid = loaded_image::PROTOCOL_GUID;
+    let mut image: *mut c_void = ptr::null_mut();
+    // SAFETY: a service, called as the specification has it.
+    check(unsafe { (services.handle_protocol)(handle, &raw mut guid, &raw mut image) })
+        .map_err(Failed::at("the firmware does not say how it started us"))?;
+    // SAFETY: the firmware says that this protocol is there.
+    let image = unsafe { &*image.cast::<loaded_image::Protocol>() };
+    let letters = image.load_options_size as usize / 2;
+    if image.load_options.is_null() {
+        return Ok(());
+    }
+    let options = image.load_options.cast::<u16>();
+    let letters = (0..letters).map(|index| {
+        // SAFETY: the firmware says that there are so many bytes of options; they
+        // need not be aligned.
+        unsafe { options.wrapping_add(index).read_unaligned() }
+    });
+    options::to_bytes(letters, line);
+    Ok(())
+}
+
+/// The screen as the firmware has set it, if it is memory that we can draw in.
+///
+/// # Safety
+/// The boot services are there.
+unsafe fn frame(services: &efi::BootServices) -> Option<Frame> {
+    let mut guid = graphics_output::PROTOCOL_GUID;
+    let mut output: *mut c_void = ptr::null_mut();
+    // SAFETY: a service, called as the specification has it.
+    let status =
+        unsafe { (services.locate_protocol)(&raw mut guid, ptr::null_mut(), &raw mut output) };
+    if status.is_error() {
+        return None;
+    }
+    // SAFETY: the firmware says that this protocol is there.
+    let mode = unsafe { (*output.cast::<graphics_output::Protocol>()).mode };
+    // SAFETY: the protocol has a mode as long as it is there.
+    let mode = unsafe { mode.as_ref() }?;
+    // SAFETY: and the mode its description.
+    let info = unsafe { mode.info.as_ref() }?;
+    let is_32_bit = matches!(
+        info.pixel_format,
+        graphics_output::PIXEL_RED_GREEN_BLUE_RESERVED_8_BIT_PER_COLOR
+            | graphics_output::PIXEL_BLUE_GREEN_RED_RESERVED_8_BIT_PER_COLOR
+    );
+    is_32_bit.then_some(Frame {
+        address: mode.frame_buffer_base,
+        width: info.horizontal_resolution,
+        height: info.vertical_resolution,
+        line_bytes: info.pixels_per_scan_line.saturating_mul(4),
+    })
+}
+
+/// Where the firmware has one of two kinds of a table, the newer kind first; 0
+/// for nowhere.
+///
+/// # Safety
+/// The firmware's table is whole.
+unsafe fn address_of(table: &efi::SystemTable, kinds: [efi::Guid; 2]) -> u64 {
+    let entry = |index| {
+        // SAFETY: the table says that there are so many.
+        unsafe { &*table.configuration_table.wrapping_add(index) }
+    };
+    let find = |guid| {
+        (0..table.number_of_table_entries)
+            .map(entry)
+            .find(|entry| entry.vendor_guid == guid)
+            .map(|entry| entry.vendor_table.addr() as u64)
+    };
+    kinds.into_iter().find_map(find).unwrap_or(0)
+}
+
+/// Page tables that map, one to one, everything below 4 GiB and two GiB around
+/// `here`, which may be further up. Returns the root.
+///
+/// # Safety
+/// There is room for [`BRIDGE_TABLES`] tables at `tables`, which nobody uses.
+unsafe fn build_bridge(tables: usize, here: usize) -> usize {
+    const PRESENT_WRITABLE: u64 = 0x3;
+    const LARGE: u64 = 0x80;
+    const GIB: u64 = 1 << 30;
+    let table = |index: usize| tables + index * PAGE;
+    let set = |table: usize, index: u64, value: u64| {
+        let entry =
+            ptr::with_exposed_provenance_mut::<u64>(table).wrapping_add(index as usize % 512);
+        // SAFETY: an entry of one of the tables, which are ours (caller).
+        unsafe { entry.write(value) };
+    };
+    for index in 0..BRIDGE_TABLES {
+        for entry in 0..512 {
+            set(table(index), entry, 0);
+        }
+    }
+    let [level_5, level_4, level_3, high_level_3] = [0, 1, 2, 3].map(table);
+    let link = |table: usize| table as u64 | PRESENT_WRITABLE;
+    let map_gib = |level_3: usize, level_2: usize, gib: u64| {
+        set(level_3, gib, link(level_2));
+        for page in 0..512 {
+            set(
+                level_2,
+                page,
+                (gib * GIB + (page << 21)) | PRESENT_WRITABLE | LARGE,
+            );
+        }
+    };
+    set(level_4, 0, link(level_3));
+    for gib in 0..4 {
+        map_gib(level_3, table(4 + gib as usize), gib);
+    }
+    let first = here as u64 / GIB;
+    if first + 1 >= 4 {
+        for (index, gib) in (first.max(4)..=first + 1).enumerate() {
+            // An image that reaches from one 512 GiB into the next would need
+            // one table more; firmware has no such memory.
+            let upper = if gib < 512 { level_3 } else { high_level_3 };
+            set(level_4, gib / 512, link(upper));
+            map_gib(upper, table(8 + index), gib);
+        }
+    }
+    let cr4: u64;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {}, cr4", out(reg) cr4, options(nomem, nostack, preserves_flags)) };
+    // With five levels the root is one further up (Intel SDM 3, 4.5).
+    if cr4 & 1 << 12 == 0 {
+        return level_4;
+    }
+    set(level_5, 0, link(level_4));
+    level_5
+}
+
+fn check(status: efi::Status) -> Result<(), efi::Status> {
+    if status.is_error() {
+        Err(status)
+    } else {
+        Ok(())
+    }
+}
+
+/// The console that the firmware has, while it is there.
+struct FirmwareConsole<'a>(&'a efi::SystemTable);
+
+impl Write for FirmwareConsole<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let out = self.0.con_out;
+        if out.is_null() {
+            return Ok(());
+        }
+        // SAFETY: the firmware's output is there as long as its services are.
+        let output = unsafe { (*out).output_string };
+        for byte in text.bytes() {
+            let mut letter = [u16::from(byte), 0];
+            // SAFETY: it takes a text that ends with a zero.
+            unsafe { output(out, letter.as_mut_ptr()) };
+        }
+        Ok(())
+    }
+}
