@@ -130,6 +130,18 @@ impl Masks {
         }
     }
 
+    /// Puts other entries behind the operator's own, as far as there is room. True
+    /// if the list is another one now.
+    #[cold]
+    pub fn replace(&mut self, macs: impl Iterator<Item = Mac>) -> bool {
+        let before = self.list.clone();
+        self.list.len = self.permanent;
+        for mac in macs {
+            self.restore(mac);
+        }
+        self.as_slice() != before.as_slice()
+    }
+
     /// a list that is not empty makes all others invisible.
     #[inline]
     pub fn hides(&self, source: Mac) -> bool {
@@ -246,6 +258,15 @@ impl Reservation {
         for member in members.take(MEMBERS_MAX) {
             self.list.push(member);
         }
+    }
+
+    /// Puts other members in the place of these, as far as there is room. True if
+    /// the list is another one now.
+    #[cold]
+    pub fn replace(&mut self, members: impl Iterator<Item = Mac>) -> bool {
+        let before = self.list.clone();
+        self.restore(members);
+        self.as_slice() != before.as_slice()
     }
 
     pub fn as_slice(&self) -> &[Mac] {

@@ -173,6 +173,20 @@ impl Target {
         self.reservation.restore(members);
     }
 
+    /// What initiators have added to the mask list becomes `macs`, by order of the
+    /// operator; the entries of the settings stay.
+    pub fn replace_masks(&mut self, macs: impl Iterator<Item = Mac>) {
+        let changed = self.masks.replace(macs);
+        self.note(Change::Masks, changed);
+    }
+
+    /// The reservation becomes `members`, by order of the operator; none is free
+    /// for all.
+    pub fn replace_reservation(&mut self, members: impl Iterator<Item = Mac>) {
+        let changed = self.reservation.replace(members);
+        self.note(Change::Reservation, changed);
+    }
+
     /// Something that an initiator has changed since this was asked last: to be
     /// announced, or kept across a restart. Ask until there is nothing more.
     pub fn take_change(&mut self) -> Option<Change> {

@@ -356,3 +356,39 @@ fn changes_of_all_kinds_are_told_one_after_the_other() {
     );
     assert_eq!(bench.changes(), []);
 }
+
+#[test]
+fn the_operator_replaces_what_hosts_have_set_and_nothing_else() {
+    let policy = Policy {
+        masks: &[HOST],
+        ..Policy::default()
+    };
+    let mut bench = Bench::with(medium(), policy);
+    for (wanted, changes) in [
+        (&[OTHER, HOST, mac(1)][..], &[Change::Masks][..]),
+        (&[OTHER, mac(1)], &[]),
+        (&[], &[Change::Masks]),
+    ] {
+        bench.target.replace_masks(wanted.iter().copied());
+        let added = wanted.iter().copied().filter(|mac| *mac != HOST);
+        assert!(bench.target.edited_masks().iter().copied().eq(added));
+        assert_eq!(bench.target.masks()[0], HOST, "the settings' own entry");
+        assert_eq!(bench.changes(), changes);
+    }
+    bench.target.replace_masks((0..MASKS_MAX + 5).map(mac));
+    assert_eq!(bench.target.masks().len(), MASKS_MAX);
+    assert_eq!(bench.changes(), [Change::Masks]);
+    for (wanted, changes) in [
+        (&[OTHER][..], &[Change::Reservation][..]),
+        (&[OTHER], &[]),
+        (&[], &[Change::Reservation]),
+    ] {
+        bench.target.replace_reservation(wanted.iter().copied());
+        assert_eq!(bench.target.reservation(), wanted);
+        assert_eq!(bench.changes(), changes);
+    }
+    bench
+        .target
+        .replace_reservation((0..MEMBERS_MAX + 5).map(mac));
+    assert_eq!(bench.target.reservation().len(), MEMBERS_MAX);
+}
