@@ -1,8 +1,8 @@
 //! Settings that the machine itself hands over: SMBIOS, fw_cfg, the command line.
 //!
 //! They are there before any device is, so the console can be the one that they
-//! name. `ublade.conf` is weaker than all of them and comes last, off a disk; then
-//! everything is read once more in the order of strength, and the last one wins.
+//! name. `ublade.conf` and what was saved over it are weaker than all of them and come
+//! last, off a disk; then everything is read once more in the order of strength, and the last one wins.
 
 use crate::arch::{self, Port};
 use crate::memory::Memory;
@@ -52,10 +52,11 @@ impl Channels {
     }
 
     /// Reads everything into `config`, which is new, from the weakest to the
-    /// strongest. `file` is what `ublade.conf` holds.
+    /// strongest. `file` is what `ublade.conf` holds, `saved` what was saved over it.
     #[cold]
-    pub fn read(&self, config: &mut Config, file: &[u8]) {
+    pub fn read(&self, config: &mut Config, file: &[u8], saved: &[u8]) {
         config.parse(Source::File, file);
+        config.parse(Source::Saved, saved);
         config.parse(Source::Smbios, self.smbios.get());
         config.parse(Source::FwCfg, self.fw_cfg.get());
         config.parse(Source::CommandLine, self.command_line);

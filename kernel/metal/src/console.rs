@@ -13,7 +13,7 @@ use crate::screen::Screen;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use hermit_sync::{InterruptTicketMutex, InterruptTicketMutexGuard};
-use log::{Level, LevelFilter, Metadata, Record};
+use log::{Level, Metadata, Record};
 use metal::serial::Serial;
 use node::config::LogLevel;
 
@@ -199,14 +199,7 @@ pub fn open(serial: Option<Serial>, on_screen: bool) {
 pub fn listen(level: LogLevel) {
     // The only other caller would be another `start`.
     let _ = log::set_logger(&Log);
-    log::set_max_level(match level {
-        LogLevel::Off => LevelFilter::Off,
-        LogLevel::Error => LevelFilter::Error,
-        LogLevel::Warn => LevelFilter::Warn,
-        LogLevel::Info => LevelFilter::Info,
-        LogLevel::Debug => LevelFilter::Debug,
-        LogLevel::Trace => LevelFilter::Trace,
-    });
+    log::set_max_level(level.into());
 }
 
 /// From now on lines are sent by [`pump`].

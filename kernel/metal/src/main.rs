@@ -56,7 +56,7 @@ use metal::serial::Consoles;
 use metal::share::{self, Shares};
 use node::config::{Config, RAMS_MAX, Source};
 use node::limits::PORTS_MAX;
-use node::{Attached, Order, Origin};
+use node::{Attached, Order, Origin, StateArea};
 use ram::RamDisk;
 
 /// Called by the boot entry, once, with what the loader told us.
@@ -77,7 +77,7 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
 
     let mut config = Config::new();
     let channels = Channels::find(&boot.memory, boot.smbios_root, boot.command_line);
-    channels.read(&mut config, b"");
+    channels.read(&mut config, b"", b"");
     open_console(&config);
     let (clock, timer) = Clock::new(began);
     clock::remember(&clock);
@@ -108,11 +108,16 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
         );
     }
     let survey = survey::look(&mut found.disks, &mut machine.memory, clock);
-    if let Some(disk) = survey.conf_disk {
+    let saved = survey.state.as_ref().map_or(&[][..], StateArea::saved);
+    if survey.conf_disk.is_some() || !saved.is_empty() {
         config = Config::new();
-        channels.read(&mut config, &survey.conf);
+        channels.read(&mut config, &survey.conf, saved);
         open_console(&config);
-        debug!("disk {disk}: ublade.conf has {} bytes", survey.conf.len());
+        debug!(
+            "ublade.conf has {} bytes, and {} were saved over it",
+            survey.conf.len(),
+            saved.len()
+        );
     }
 
     for (disk, partitions) in &survey.partitions {
@@ -223,9 +228,9 @@ fn open_console(config: &Config) {
     }
 }
 
-/// The memory of RAM disks that `ublade.conf` asks for. It was read after memory
-/// had been shared out, so they get what is left, if the heap has room for their
-/// lists as well.
+/// The memory of RAM disks that settings off a disk ask for. Those were read after
+/// memory had been shared out, so they get what is left, if the heap has room for
+/// their lists as well.
 #[cold]
 fn take_more_rams(
     config: &Config,
@@ -236,7 +241,8 @@ fn take_more_rams(
     let mut more = [const { None }; RAMS_MAX];
     let (used, bytes) = heap::usage();
     let mut room = share::devices_in((bytes - used) as u64, frames);
-    let settings = config.rams.iter().filter(|ram| ram.source == Source::File);
+    let is_late = |source| matches!(source, Source::File | Source::Saved);
+    let settings = config.rams.iter().filter(|ram| is_late(ram.source));
     for (ram, setting) in more.iter_mut().zip(settings) {
         let (slot, bytes) = setting.value;
         if rams.iter().flatten().any(|(other, _)| *other == slot) {

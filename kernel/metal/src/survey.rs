@@ -98,6 +98,7 @@ pub fn look(disks: &mut [Attached<AnyDisk>], memory: &mut Memory, clock: Clock) 
                         disk: index,
                         first,
                         loaded,
+                        conf_sum: state::sum_of(b""),
                     });
                 }
                 // To write without having read would be to forget.
@@ -124,8 +125,17 @@ pub fn look(disks: &mut [Attached<AnyDisk>], memory: &mut Memory, clock: Clock) 
         let disk = &mut disks[index].disk;
         let mut text = vec![0; conf.bytes().min(CONF_BYTES_MAX)];
         let mut reader = Reader::new(disk, clock, clock.now() + DISK_MAX_US, Some(frame));
+        if let Some(area) = &mut found.state {
+            // A file that can not be read was not edited.
+            area.conf_sum = state::saved(&area.loaded.records).conf_sum;
+        }
         match conf.read(&mut reader, &mut text) {
-            Ok(_) => found.conf = text,
+            Ok(_) => {
+                if let Some(area) = &mut found.state {
+                    area.conf_sum = state::sum_of(&text);
+                }
+                found.conf = text;
+            }
             Err(trouble) => warn!(
                 "disk {index}: ublade.conf could not be read ({trouble:?}); the defaults hold"
             ),

@@ -528,14 +528,16 @@ impl Builder {
 
     pub fn start(self) -> World {
         let mut config = Box::new(Config::new());
-        config.parse(Source::File, self.settings.as_bytes());
         let now = Instant(1_000_000);
         let count = self.frames_per_port * self.nics.len();
         let area = self.state.map(|disk| StateArea {
             disk,
             first: 0,
             loaded: state::load(&mut Durable(&self.disks[disk]), 0).expect("it reads"),
+            conf_sum: state::sum_of(self.settings.as_bytes()),
         });
+        config.parse(Source::File, self.settings.as_bytes());
+        config.parse(Source::Saved, area.as_ref().map_or(&[], StateArea::saved));
         let attach = |(index, disk)| Attached {
             disk,
             origin: match self.state {

@@ -1,4 +1,5 @@
-//! Keeps what hosts have set: writes the state area, and holds answers until then.
+//! Keeps what hosts have set and the operator has saved: writes the state area, and
+//! holds answers until then.
 //!
 //! A host is told that its config string, mask list or reservation is set when
 //! that would survive a power cut, as with a write of sectors. So while something
@@ -11,11 +12,11 @@
 //! then the state is volatile from there on, which is said and counted, and the
 //! node serves as one without a boot disk does.
 
-use crate::Node;
 use crate::events::Event;
 use crate::mark::Mark;
-use crate::state::{self, Copy, Record};
+use crate::state::{self, Copy, Record, Saved};
 use crate::waiting::Queue;
+use crate::{Node, StateArea};
 use alloc::vec::Vec;
 use io::{DATA, Disk, Frame, Instant, Nic, Op, Outcome, Request, SECTOR_BYTES, Text, WIRE};
 
@@ -28,7 +29,11 @@ const _: () = assert!(DATA + PART_BYTES <= io::SLOT_BYTES, "a frame holds a part
 /// The name of a disk in the state area.
 pub type Key = Text<64>;
 
-/// A set of exports.
+/// What stands beside the exports in a [`Set`]: the operator's settings.
+pub const SETTINGS: usize = u8::MAX as usize;
+const _: () = assert!(crate::plan::DISKS_MAX <= SETTINGS, "it is no export");
+
+/// A set of exports, and of the settings.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Set([u64; 4]);
 
@@ -57,6 +62,36 @@ struct Place {
     first: u64,
 }
 
+/// What the operator has saved, with room for as much as may be saved.
+#[derive(Default)]
+struct Settings {
+    lines: Vec<u8>,
+    previous: Vec<u8>,
+    conf_sum: u32,
+}
+
+impl Settings {
+    /// What was in `area`. What does not hold any more has become the previous.
+    fn new(area: &StateArea) -> Self {
+        let room = |lines: &[u8]| {
+            let mut text = Vec::with_capacity(state::SETTINGS_BYTES_MAX);
+            text.extend_from_slice(&lines[..lines.len().min(state::SETTINGS_BYTES_MAX)]);
+            text
+        };
+        let saved = state::saved(&area.loaded.records);
+        let previous = if area.is_overruled() {
+            saved.lines
+        } else {
+            saved.previous
+        };
+        Self {
+            lines: room(area.saved()),
+            previous: room(previous),
+            conf_sum: area.conf_sum,
+        }
+    }
+}
+
 /// See the module's header.
 pub struct Keeper {
     place: Option<Place>,
@@ -66,6 +101,8 @@ pub struct Keeper {
     keys: Vec<Key>,
     /// Records of disks that are away.
     away: Vec<u8>,
+    /// What the operator has saved.
+    settings: Settings,
     /// Something is to be written, though perhaps nobody waits for it.
     is_dirty: bool,
     /// Exports with changes that are in no copy yet.
@@ -93,6 +130,7 @@ impl Keeper {
             copy: Copy::default(),
             keys: Vec::new(),
             away: Vec::new(),
+            settings: Settings::default(),
             is_dirty: false,
             changed: Set::default(),
             writing: Set::default(),
@@ -105,16 +143,20 @@ impl Keeper {
         }
     }
 
-    /// Keeps state in the area at `first` of a disk. `keys` are the names of the
-    /// exports' disks, `away` the records of disks that are not there.
+    /// Keeps state in an area. `keys` are the names of the exports' disks, `away`
+    /// the records of disks that are not there.
     #[cold]
-    pub fn new(disk: usize, first: u64, generation: u64, keys: Vec<Key>, away: Vec<u8>) -> Self {
+    pub fn new(area: &StateArea, keys: Vec<Key>, away: Vec<u8>) -> Self {
         Self {
-            place: Some(Place { disk, first }),
-            generation,
+            place: Some(Place {
+                disk: area.disk,
+                first: area.first,
+            }),
+            generation: area.loaded.generation,
             copy: Copy::new(),
             keys,
             away,
+            settings: Settings::new(area),
             // The slots of this start are worth keeping.
             is_dirty: true,
             ..Self::none()
@@ -154,7 +196,34 @@ impl Keeper {
         self.is_kept()
     }
 
-    /// Whether something of an export is not durable yet.
+    /// The settings that the next start will read.
+    pub fn saved(&self) -> &[u8] {
+        &self.settings.lines
+    }
+
+    /// The settings that those took the place of.
+    pub fn previously_saved(&self) -> &[u8] {
+        &self.settings.previous
+    }
+
+    /// Saves other settings, and keeps those of now as the previous ones.
+    #[cold]
+    pub fn save(&mut self, lines: &[u8]) {
+        let Settings {
+            lines: now,
+            previous,
+            ..
+        } = &mut self.settings;
+        if now != lines {
+            core::mem::swap(now, previous);
+            now.clear();
+            // There is room for the longest that is let in.
+            now.extend_from_slice(lines);
+        }
+        self.change(SETTINGS, false);
+    }
+
+    /// Whether something of an export, or of the [`SETTINGS`], is not durable yet.
     #[inline]
     pub fn is_pending(&self, export: usize) -> bool {
         self.changed.has(export) || self.writing.has(export)
@@ -232,6 +301,11 @@ impl<N: Nic, D: Disk> Node<N, D> {
             // Who is away comes last: first those that somebody uses.
             fits &= keeper.copy.add_raw(kept.raw);
         }
+        keeper.copy.add_saved(&Saved {
+            lines: &keeper.settings.lines,
+            previous: &keeper.settings.previous,
+            conf_sum: keeper.settings.conf_sum,
+        });
         if !fits && !keeper.is_full {
             log::warn!(
                 "state area: {} bytes are too few for all that is set; the rest is lost at a restart",
@@ -300,7 +374,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
                 self.keeper.phase = Phase::Idle;
                 self.keeper.writing = Set::default();
                 self.events.count(Event::StateKept.into());
-                self.let_out();
+                self.let_out(now);
             }
         }
     }
@@ -321,12 +395,15 @@ impl<N: Nic, D: Disk> Node<N, D> {
         self.keeper.phase = Phase::Idle;
         self.keeper.changed = Set::default();
         self.keeper.writing = Set::default();
-        self.let_out();
+        self.let_out(now);
     }
 
     /// Sends the answers that need not wait any longer.
     #[cold]
-    fn let_out(&mut self) {
+    fn let_out(&mut self, now: Instant) {
+        if let Some(management) = &mut self.management {
+            management.wake(now);
+        }
         for export in 0..self.exports.len() {
             if self.keeper.announce.has(export) && !self.keeper.is_pending(export) {
                 self.keeper.announce.0[export / 64] &= !(1 << (export % 64));

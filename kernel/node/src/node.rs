@@ -41,6 +41,26 @@ pub struct StateArea {
     pub first: u64,
     /// What was read of it.
     pub loaded: Loaded,
+    /// The sum of this start's `ublade.conf` ([`state::sum_of`]).
+    pub conf_sum: u32,
+}
+
+impl StateArea {
+    /// The settings that were saved and hold: lines of them.
+    pub fn saved(&self) -> &[u8] {
+        let saved = state::saved(&self.loaded.records);
+        if self.is_overruled() {
+            &[]
+        } else {
+            saved.lines
+        }
+    }
+
+    /// Whether settings were saved and `ublade.conf` was edited afterwards.
+    pub fn is_overruled(&self) -> bool {
+        let saved = state::saved(&self.loaded.records);
+        !saved.lines.is_empty() && saved.conf_sum != self.conf_sum
+    }
 }
 
 /// One export: the target that speaks for it and the sectors behind it.
@@ -169,6 +189,11 @@ impl<N: Nic, D: Disk> Node<N, D> {
         let records = area.as_ref().map_or(&[][..], |area| &area.loaded.records);
         let kept: Vec<_> = state::records(records).collect();
         let mut plan = plan::plan(config, &candidates, first_mac, &keys, &kept);
+        if area.as_ref().is_some_and(StateArea::is_overruled) {
+            plan.warnings.push(
+                "ublade.conf was edited after settings had been saved: the file holds, and they are kept as the previous ones".to_string(),
+            );
+        }
         if area.is_some() {
             // The state area keeps them where they are.
             plan.exports
@@ -227,10 +252,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
                 ));
                 Keeper::none()
             }
-            Some(area) => {
-                let generation = area.loaded.generation;
-                Keeper::new(area.disk, area.first, generation, export_keys, away)
-            }
+            Some(area) => Keeper::new(area, export_keys, away),
             None => Keeper::none(),
         };
         for port in ports.iter_mut().filter(|port| port.link) {

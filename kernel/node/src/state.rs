@@ -1,4 +1,5 @@
-//! The state area: what hosts have set, kept across restarts of the node.
+//! The state area: what hosts have set and what the operator has saved, kept across
+//! restarts of the node.
 //!
 //! Two copies lie in one partition of the boot disk. A change writes the whole
 //! state over the older copy, with a generation one higher, and the newer one
@@ -11,10 +12,15 @@
 //! | header, records | header, records |
 //! header: magic 16, generation 8, bytes of the records 4, their sum 4, ... sum 4
 //! record: its bytes 2, slot 1, 0, first sector 8, key, config string, masks, members
+//! settings: its bytes 2, 255, which 1, sum of `ublade.conf` 4, lines
 //! ```
 //! A record belongs to a disk by the disk's own name (its serial number, or where
 //! it sits if it has none), not by its slot: so the record is where the slot of a
 //! disk is remembered, too. A record whose disk is away is carried on as it is.
+//!
+//! Saved settings stand on the `ublade.conf` that was there when they were saved:
+//! they come right after it and win. Whoever edits that file afterwards wants what
+//! it says, so settings saved over another file do not hold any more.
 
 use crate::crc;
 use crate::media::{Blocks, Sector, Unread, number};
@@ -28,11 +34,20 @@ pub const AREA_SECTORS: u64 = 512;
 /// Where the second copy begins.
 const SECOND: u64 = AREA_SECTORS / 2;
 /// Most sectors of one copy, header and all. 255 exports with a string of 200
-/// bytes each; what is longer does not fit and is said.
-pub const COPY_SECTORS: usize = 128;
+/// bytes each, and settings; what is longer does not fit and is said.
+pub const COPY_SECTORS: usize = 144;
 const _: () = assert!(COPY_SECTORS as u64 <= SECOND, "copies do not overlap");
 /// Most bytes of all records together.
 pub const RECORDS_BYTES_MAX: usize = (COPY_SECTORS - 1) * SECTOR_BYTES;
+/// Where records of exports end at the latest, counted with the header.
+const RECORDS_END: usize = COPY_SECTORS * SECTOR_BYTES - SETTINGS_ROOM;
+
+/// Most bytes of saved settings: a request over HTTP carries them.
+pub const SETTINGS_BYTES_MAX: usize = 3072;
+/// Bytes in front of the lines of settings.
+const SETTINGS_HEAD: usize = 8;
+/// What of a copy is for settings, those of now and those before.
+const SETTINGS_ROOM: usize = 2 * (SETTINGS_HEAD + SETTINGS_BYTES_MAX);
 
 const MAGIC: &[u8; 16] = b"ublade state v1\n";
 /// Where in the header what is.
@@ -52,6 +67,47 @@ pub struct Loaded {
     pub generation: u64,
     /// All records, one behind the other.
     pub records: Vec<u8>,
+}
+
+/// What the operator has saved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Saved<'a> {
+    /// Lines of settings.
+    pub lines: &'a [u8],
+    /// The lines that these took the place of.
+    pub previous: &'a [u8],
+    /// The sum of the `ublade.conf` that they were saved over.
+    pub conf_sum: u32,
+}
+
+/// Which lines a record of settings holds.
+const LINES_NOW: u8 = 1;
+const LINES_PREVIOUS: u8 = 2;
+
+/// The sum by which one `ublade.conf` is told from another.
+pub fn sum_of(conf: &[u8]) -> u32 {
+    crc::of(conf)
+}
+
+/// The settings among `records`.
+#[cold]
+pub fn saved(records: &[u8]) -> Saved<'_> {
+    let mut saved = Saved::default();
+    for raw in raw_records(records) {
+        let Some(([_, _, NODE, which, sum @ ..], lines)) = raw.split_first_chunk::<SETTINGS_HEAD>()
+        else {
+            continue;
+        };
+        match *which {
+            LINES_NOW => {
+                saved.lines = lines;
+                saved.conf_sum = u32::from_le_bytes(*sum);
+            }
+            LINES_PREVIOUS => saved.previous = lines,
+            _ => {}
+        }
+    }
+    saved
 }
 
 /// Reads the newer of the two copies that is whole; no records if neither is.
@@ -123,7 +179,7 @@ impl Copy {
     #[must_use]
     #[cold]
     pub fn add_raw(&mut self, records: &[u8]) -> bool {
-        let fits = self.bytes.len() + records.len() <= COPY_SECTORS * SECTOR_BYTES;
+        let fits = self.bytes.len() + records.len() <= RECORDS_END;
         if fits {
             self.bytes.extend_from_slice(records);
         }
@@ -135,7 +191,7 @@ impl Copy {
     #[cold]
     pub fn add(&mut self, record: &Record<'_>) -> bool {
         let bytes = record.bytes();
-        if self.bytes.len() + bytes > COPY_SECTORS * SECTOR_BYTES {
+        if self.bytes.len() + bytes > RECORDS_END {
             return false;
         }
         let mut push = |part: &[u8]| self.bytes.extend_from_slice(part);
@@ -153,6 +209,25 @@ impl Copy {
             }
         }
         true
+    }
+
+    /// Adds settings, for which there is always room. Once, and behind all else.
+    ///
+    /// # Panics
+    /// If either text is longer than [`SETTINGS_BYTES_MAX`].
+    #[cold]
+    pub fn add_saved(&mut self, saved: &Saved<'_>) {
+        for (which, lines) in [(LINES_NOW, saved.lines), (LINES_PREVIOUS, saved.previous)] {
+            assert!(
+                lines.len() <= SETTINGS_BYTES_MAX,
+                "checked where they came in"
+            );
+            let bytes = (SETTINGS_HEAD + lines.len()) as u16;
+            self.bytes.extend_from_slice(&bytes.to_le_bytes());
+            self.bytes.extend_from_slice(&[NODE, which]);
+            self.bytes.extend_from_slice(&saved.conf_sum.to_le_bytes());
+            self.bytes.extend_from_slice(lines);
+        }
     }
 
     /// Ends it: from now on [`sectors`](Self::sectors) are what is to be written.
@@ -236,14 +311,24 @@ fn macs(bytes: &[u8]) -> impl Iterator<Item = Mac> + use<'_> {
     bytes.as_chunks::<6>().0.iter().map(|mac| Mac(*mac))
 }
 
-/// The records in `bytes`, up to the first that makes no sense.
-pub fn records(mut bytes: &[u8]) -> impl Iterator<Item = Kept<'_>> {
+/// The records of exports in `bytes`, up to the first that makes no sense.
+pub fn records(bytes: &[u8]) -> impl Iterator<Item = Kept<'_>> {
+    raw_records(bytes)
+        .filter(|raw| raw[2] != NODE)
+        .map_while(record)
+}
+
+/// The slot of a record that belongs to no export.
+const NODE: u8 = u8::MAX;
+
+/// All records, each with its length, its slot and a byte at least.
+fn raw_records(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     // Ends: every record has at least the bytes of its own length.
     core::iter::from_fn(move || {
         let len = usize::from(u16::from_le_bytes(*bytes.first_chunk()?));
         let (raw, rest) = bytes.split_at_checked(len)?;
         bytes = rest;
-        record(raw)
+        (len >= 4).then_some(raw)
     })
 }
 
@@ -265,7 +350,7 @@ fn record(raw: &[u8]) -> Option<Kept<'_>> {
     let masks = take(masks_len * 6)?;
     let members_len = number::<2>(take(2)?, 0) as usize;
     let members = take(members_len * 6)?;
-    (slot != u8::MAX).then_some(Kept {
+    Some(Kept {
         raw,
         slot,
         first,
@@ -409,6 +494,38 @@ mod tests {
     }
 
     #[test]
+    fn settings_stand_beside_a_full_list_and_are_read_again() {
+        let mut copy = Copy::new();
+        let record = Record {
+            slot: 1,
+            first: 0,
+            key: b"k",
+            config: &[b'c'; 64],
+            masks: &MACS,
+            members: &[],
+        };
+        let mut count = 0;
+        while copy.add(&record) {
+            count += 1;
+        }
+        let long = [b'x'; SETTINGS_BYTES_MAX];
+        let told = Saved {
+            lines: b"rw=all\nshelf=7\n",
+            previous: &long,
+            conf_sum: sum_of(b"rw=none"),
+        };
+        copy.add_saved(&told);
+        copy.seal(1);
+        assert!(copy.sectors().len() <= COPY_SECTORS * SECTOR_BYTES);
+        let mut medium = Medium::new();
+        medium.put(place_of(1), copy.sectors());
+        let loaded = load(&mut medium, FIRST).expect("it reads");
+        assert_eq!(saved(&loaded.records), told);
+        assert_eq!(records(&loaded.records).count(), count);
+        assert_eq!(saved(&[]), Saved::default());
+    }
+
+    #[test]
     fn records_that_make_no_sense_end_the_list() {
         let mut random = Random(2);
         let good = copy(1, 3);
@@ -422,6 +539,7 @@ mod tests {
             for kept in records(&bytes) {
                 assert!(kept.masks().count() <= bytes.len());
             }
+            assert!(saved(&bytes).lines.len() <= bytes.len());
         }
     }
 

@@ -45,7 +45,7 @@ pub const PROBLEMS_MAX: usize = 16;
 const NOBODY: Mac = Mac([0; 6]);
 
 /// Where a setting came from. Parse in this order: the last one wins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
     /// Built in.
     Default,
@@ -53,6 +53,8 @@ pub enum Source {
     Dhcp,
     /// `ublade.conf` on a FAT volume.
     File,
+    /// What was saved by API or console, on the boot disk.
+    Saved,
     /// SMBIOS type 11 strings.
     Smbios,
     /// QEMU's fw_cfg.
@@ -65,7 +67,9 @@ impl Source {
     const fn form(self) -> Form {
         match self {
             Self::CommandLine => Form::Words,
-            Self::Default | Self::Dhcp | Self::File | Self::Smbios | Self::FwCfg => Form::Lines,
+            Self::Default | Self::Dhcp | Self::File | Self::Saved | Self::Smbios | Self::FwCfg => {
+                Form::Lines
+            }
         }
     }
 }
@@ -76,6 +80,7 @@ impl fmt::Display for Source {
             Self::Default => "default",
             Self::Dhcp => "DHCP",
             Self::File => "ublade.conf",
+            Self::Saved => "saved",
             Self::Smbios => "SMBIOS",
             Self::FwCfg => "fw_cfg",
             Self::CommandLine => "command line",
@@ -110,6 +115,19 @@ pub struct Mask {
     pub mac: Mac,
 }
 
+impl From<LogLevel> for log::LevelFilter {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Off => Self::Off,
+            LogLevel::Error => Self::Error,
+            LogLevel::Warn => Self::Warn,
+            LogLevel::Info => Self::Info,
+            LogLevel::Debug => Self::Debug,
+            LogLevel::Trace => Self::Trace,
+        }
+    }
+}
+
 /// How much is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogLevel {
@@ -127,6 +145,40 @@ pub enum LogLevel {
     Trace,
 }
 
+/// What holds where nobody says anything, as it would be written. Keys of a slot,
+/// and those whose default is nothing at all, have no line here.
+pub const DEFAULTS: [(&str, &str); 14] = [
+    ("export", "auto"),
+    ("rw", "none"),
+    ("errors", "ata"),
+    ("cache", "writethrough"),
+    ("net.data", "all"),
+    ("net.mgmt", "first"),
+    ("mtu", "auto"),
+    ("ip", "dhcp"),
+    ("http", "80"),
+    ("log", "info"),
+    ("panic", "10"),
+    ("cpus", "all"),
+    ("poll", "adaptive"),
+    ("mask.all", ""),
+];
+
+/// The settings in lines of text: key and value, or what is wrong with the line.
+#[cold]
+pub fn lines(text: &[u8]) -> impl Iterator<Item = (&str, Result<&str, &'static str>)> {
+    entries(Form::Lines, text).map(|entry| (entry.key, entry.value))
+}
+
+/// An Ethernet address, or what it should look like.
+#[cold]
+pub(crate) fn mac(text: &str) -> Result<Mac, &'static str> {
+    value::mac(text).map_err(|complaint| match complaint {
+        Complaint::Bad(what) | Complaint::NotYet(what) => what,
+        Complaint::UnknownKey | Complaint::NotFromHere => "not an address",
+    })
+}
+
 /// A setting that could not be used as it was written. `Display` is a sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -141,6 +193,9 @@ pub struct Problem {
     /// What is wrong.
     pub complaint: Complaint,
 }
+
+/// What is shown of a token: it is a secret.
+pub const HIDDEN: &str = "(hidden)";
 
 /// A setting as somebody wrote it, and who that was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -258,6 +313,8 @@ impl Default for Config {
 
 impl Config {
     /// What holds when nobody says anything.
+    #[cold]
+    #[inline(never)]
     pub const fn new() -> Self {
         const PIN: Pin = Pin {
             slot: 0,
@@ -316,6 +373,13 @@ impl Config {
         }
     }
 
+    /// Forgets everything.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn clear(&mut self) {
+        *self = Self::new();
+    }
+
     /// Reads all settings of one channel. The command line is words with a prefix,
     /// every other channel is lines.
     #[cold]
@@ -325,9 +389,8 @@ impl Config {
                 Ok(value) => self.set(source, entry.key, value),
                 Err(what) => Err(Complaint::Bad(what)),
             };
-            // A token is a secret: the console is not the place for it.
             let text = match (entry.key, entry.value) {
-                ("token", _) => Text::new("(hidden)"),
+                ("token", _) => Text::new(HIDDEN),
                 (_, value) => Text::new(value.unwrap_or("")),
             };
             if set.is_ok() || matches!(set, Err(Complaint::NotYet(_))) {
@@ -418,6 +481,8 @@ impl Config {
             .chain(nobody)
     }
 
+    #[cold]
+    #[inline(never)]
     fn set(&mut self, source: Source, key: &str, value: &str) -> Result<(), Complaint> {
         // A server that anybody on the segment may play sets nothing that decides
         // who reads or writes which disk.
@@ -474,6 +539,7 @@ impl Config {
         }
     }
 
+    #[cold]
     fn set_of_slot(&mut self, source: Source, key: &str, value: &str) -> Result<(), Complaint> {
         let (base, slot) = key.split_once('.').ok_or(Complaint::UnknownKey)?;
         if !matches!(base, "slot" | "ram" | "mask" | "cache" | "errors") {
@@ -506,6 +572,7 @@ impl Config {
         }
     }
 
+    #[cold]
     fn set_pin(&mut self, source: Source, slot: u8, value: &str) -> Result<(), Complaint> {
         let read = value::pin(slot, value);
         let pin = read.unwrap_or(Pin {
@@ -526,6 +593,7 @@ impl Config {
 
     /// Replaces the list of `slot`. An empty value is everyone; a list with an
     /// entry that is no address still admits the others, and never everyone.
+    #[cold]
     fn set_masks(
         &mut self,
         source: Source,

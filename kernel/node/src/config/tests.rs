@@ -252,3 +252,49 @@ fn every_value_is_shown_with_the_channel_that_had_the_last_word() {
         ]
     );
 }
+
+#[test]
+fn every_default_is_what_holds_anyway() {
+    for (key, value) in DEFAULTS {
+        if key == "cpus" {
+            continue; // All of them is the wish; one is what there is.
+        }
+        let line = alloc::format!("{key}={value}");
+        let config = config(&[(Source::File, line.as_str())]);
+        assert_eq!(config.problems(), [], "{line}");
+        assert!(matches!(config.export.value, Selection::All), "{line}");
+        assert!(matches!(config.rw.value, Selection::None), "{line}");
+        assert_eq!(config.errors.value, Errors::Ata, "{line}");
+        assert_eq!(config.cache.value, Cache::WriteThrough, "{line}");
+        assert!(config.net_data.value.is_empty() && config.net_mgmt.value.is_empty());
+        assert_eq!((config.mtu.value, config.cpus.value), (None, None));
+        assert_eq!(config.poll.value, None, "{line}");
+        let ip = config.ip.value;
+        assert!(ip.is_empty() || Wanted::parse(ip.as_str()) == Some(Wanted::Dhcp));
+        assert_eq!(config.http.value, Some(80), "{line}");
+        assert_eq!(config.log.value, LogLevel::Info, "{line}");
+        assert_eq!(config.panic.value, Some(10), "{line}");
+        assert_eq!(config.masks_of(0).count(), 0, "{line}");
+    }
+}
+
+#[test]
+fn saved_settings_are_stronger_than_the_file_and_weaker_than_the_machine() {
+    let config = config(&[
+        (Source::File, "shelf=1\nlog=debug\nmtu=1500"),
+        (Source::Saved, "shelf=2\nlog=warn"),
+        (Source::Smbios, "shelf=3"),
+    ]);
+    assert_eq!(
+        (config.shelf.value, config.shelf.source),
+        (Some(3), Source::Smbios)
+    );
+    assert_eq!(
+        (config.log.value, config.log.source),
+        (LogLevel::Warn, Source::Saved)
+    );
+    assert_eq!(
+        (config.mtu.value, config.mtu.source),
+        (Some(1500), Source::File)
+    );
+}

@@ -89,6 +89,7 @@ pub struct Part {
 type Value<T> = Result<T, Complaint>;
 
 /// A decimal number of at most `max`.
+#[cold]
 pub(super) fn number(text: &str, max: u64, what: &'static str) -> Value<u64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse() {
@@ -134,6 +135,7 @@ pub(super) fn ram_bytes(text: &str) -> Value<u64> {
 }
 
 /// An Ethernet address, six bytes in hex with colons.
+#[cold]
 pub(super) fn mac(text: &str) -> Value<Mac> {
     const WHAT: &str = "an Ethernet address is six bytes in hex, like 52:54:00:12:34:56";
     let mut mac = [0; 6];
@@ -154,6 +156,7 @@ pub(super) fn mac(text: &str) -> Value<Mac> {
 }
 
 /// A text that must be there and must fit.
+#[cold]
 pub(super) fn text<const N: usize>(value: &str) -> Value<Text<N>> {
     match value.len() {
         0 => Err(Complaint::Bad("the value is missing")),
@@ -181,6 +184,7 @@ fn selector(value: &str) -> Value<Selector> {
 }
 
 /// `all`, `none`, or a list of disks.
+#[cold]
 pub(super) fn selection(value: &str, all: &str) -> Value<Selection> {
     if value == all {
         return Ok(Selection::All);
@@ -198,6 +202,7 @@ pub(super) fn selection(value: &str, all: &str) -> Value<Selection> {
 }
 
 /// The value of `slot.N=`.
+#[cold]
 pub(super) fn pin(slot: u8, value: &str) -> Value<Pin> {
     let mut parts = value.split(',').map(str::trim);
     let disk = selector(parts.next().unwrap_or(""))?;

@@ -33,6 +33,7 @@ pub const WHAT: &str = "ip is dhcp, off, ADDRESS/LENGTH[,ROUTER[,DNS]], or Linux
 
 impl Wanted {
     /// Reads the value of `ip=`; an empty one is the default.
+    #[cold]
     pub fn parse(value: &str) -> Option<Self> {
         match value {
             "" | "dhcp" | "on" | "any" => Some(Self::Dhcp),

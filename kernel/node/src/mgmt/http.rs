@@ -3,10 +3,12 @@
 //! Every connection has its memory from the start. When all of them are taken the
 //! one that has been silent longest is cut off, so a thousand slow clients wait
 //! for each other and not in front of an operator, whose request arrives whole
-//! within a round trip. One piece is made in a turn, whoever asks.
+//! within a round trip. One piece is made in a turn, and one wish carried out,
+//! whoever asks.
 
-use super::out::{Out, PIECE_BYTES, put};
-use super::pages::{Cursor, Document, View};
+use super::operate::{Told, Wish};
+use super::out::{Out, PIECE_BYTES, Quoted, put};
+use super::pages::{Cursor, Document, Topic, View};
 use super::request::{self, Method, Parsed, Request};
 use crate::closing::Order;
 use alloc::boxed::Box;
@@ -44,6 +46,8 @@ enum Phase {
     Free,
     /// A request is arriving.
     Reading,
+    /// It is whole, and what it wants is being done.
+    Wishing(Answer),
     /// An answer is on its way.
     Answering(Answer),
     /// All is said.
@@ -61,6 +65,10 @@ struct Answer {
     in_chunks: bool,
     /// HEAD asks for no body.
     has_body: bool,
+    /// What must be durable before this leaves.
+    pending: Option<usize>,
+    /// What may be done here instead.
+    allowed: &'static str,
 }
 
 struct Connection {
@@ -68,20 +76,23 @@ struct Connection {
     phase: Phase,
     /// When this phase began, or when it last went on.
     since: Instant,
+    /// What became of a wish.
+    words: Text<240>,
 }
 
 /// See the module's header.
 pub struct Http {
     port: u16,
-    token: Text<64>,
+    pub token: Text<64>,
     connections: Vec<Connection>,
     scratch: Box<[u8]>,
+    /// The wish of this turn: whose it is, and what came with it.
+    wish: Option<(usize, Wish)>,
+    body: Vec<u8>,
     /// Requests answered so far.
     pub answered: u64,
     /// Clients cut off so far.
     pub cut_off: u64,
-    /// What a client with the token wants the machine to do.
-    pub order: Option<Order>,
 }
 
 impl Http {
@@ -97,6 +108,7 @@ impl Http {
                 handle: sockets.add(socket),
                 phase: Phase::Free,
                 since: now,
+                words: Text::EMPTY,
             }
         };
         Self {
@@ -104,9 +116,10 @@ impl Http {
             token,
             connections: (0..CONNECTIONS).map(connect).collect(),
             scratch: vec![0; FRAMED_BYTES].into_boxed_slice(),
+            wish: None,
+            body: Vec::with_capacity(REQUEST_BYTES),
             answered: 0,
             cut_off: 0,
-            order: None,
         }
     }
 
@@ -117,6 +130,7 @@ impl Http {
 
     /// Goes on with every connection; makes one piece at most. True if there is
     /// more to make right now.
+    #[cold]
     pub fn turn<N: Nic, D: Disk>(
         &mut self,
         now: Instant,
@@ -145,14 +159,20 @@ impl Http {
                     is_more = true;
                 }
                 Phase::Free => {}
+                // One wish a turn: the next one stays where it is.
+                Phase::Reading if self.wish.is_some() => is_more = true,
                 Phase::Reading => {
                     if let Some(answer) = self.read(index, sockets) {
                         self.answered += 1;
-                        self.connections[index].phase = Phase::Answering(answer);
+                        self.connections[index].phase = match self.wish {
+                            Some(_) => Phase::Wishing(answer),
+                            None => Phase::Answering(answer),
+                        };
                         self.connections[index].since = now;
                         is_more = true;
                     }
                 }
+                Phase::Wishing(_) => {}
                 Phase::Answering(_) if piece_is_made => is_more = true,
                 Phase::Answering(answer) => {
                     let made = self.answer(now, index, answer, sockets, view);
@@ -178,6 +198,8 @@ impl Http {
     }
 
     /// Looks at what has arrived of a request.
+    #[cold]
+    #[inline(never)]
     fn read(&mut self, index: usize, sockets: &mut SocketSet<'static>) -> Option<Answer> {
         let connection = &mut self.connections[index];
         let socket = sockets.get_mut::<Socket<'_>>(connection.handle);
@@ -197,24 +219,70 @@ impl Http {
             head_is_out: false,
             in_chunks: false,
             has_body: true,
+            pending: None,
+            allowed: "",
         };
         match request::parse(bytes, REQUEST_BYTES) {
             Parsed::Partial => None,
             Parsed::Bad => Some(plain(Document::Refusal(400))),
             Parsed::TooLong => Some(plain(Document::Refusal(431))),
+            Parsed::TooMuch => Some(plain(Document::Refusal(413))),
             Parsed::Whole(request) => {
-                let (document, order) = route(&request, self.token.as_str());
-                self.order = self.order.or(order);
-                Some(Answer {
+                let mut answer = Answer {
                     in_chunks: request.takes_chunks,
                     has_body: request.method != Method::Head,
-                    ..plain(document)
-                })
+                    ..plain(Document::Refusal(404))
+                };
+                match route(&request, self.token.as_str()) {
+                    Routed::Look(document) => answer.document = document,
+                    Routed::NotSo(allowed) => {
+                        answer.document = Document::Refusal(405);
+                        answer.allowed = allowed;
+                    }
+                    Routed::Do(wish) => {
+                        self.wish = Some((index, wish));
+                        self.body.clear();
+                        // A request is never longer than this has room for.
+                        self.body.extend_from_slice(request.body);
+                    }
+                }
+                Some(answer)
             }
         }
     }
 
+    /// What somebody who may wants to have done.
+    pub fn wish(&self) -> Option<Wish> {
+        self.wish.map(|(_, wish)| wish)
+    }
+
+    /// What came with the wish, until [`tell`](Self::tell).
+    pub fn lend_body(&mut self) -> Vec<u8> {
+        core::mem::take(&mut self.body)
+    }
+
+    /// What became of the wish.
+    #[cold]
+    pub fn tell(&mut self, body: Vec<u8>, told: Told) {
+        self.body = body;
+        let Some((index, _)) = self.wish.take() else {
+            return;
+        };
+        let connection = &mut self.connections[index];
+        // It may have been cut off in the meantime.
+        if let Phase::Wishing(answer) = connection.phase {
+            connection.words = told.words;
+            connection.phase = Phase::Answering(Answer {
+                document: Document::Told(told.status),
+                pending: told.pending,
+                ..answer
+            });
+        }
+    }
+
     /// Makes the next piece, if the connection has room for it.
+    #[cold]
+    #[inline(never)]
     fn answer<N: Nic, D: Disk>(
         &mut self,
         now: Instant,
@@ -233,13 +301,20 @@ impl Http {
         if socket.send_capacity() - socket.send_queue() < FRAMED_BYTES {
             return false;
         }
+        if answer.pending.is_some_and(|what| view.is_pending(what)) {
+            return false;
+        }
         if answer.document == Document::Ready && !view.is_ready() {
             answer.document = Document::Refusal(503);
         }
         let (frame, piece) = self.scratch.split_at_mut(HEAD_BYTES);
         let mut is_last = !answer.has_body;
         let mut out = Out::new(piece);
-        if answer.has_body {
+        if let (Document::Told(status), true) = (answer.document, answer.has_body) {
+            let key = if status < 300 { "done" } else { "error" };
+            put!(out, "{{\"{key}\":\"{}\"}}\n", Quoted(connection.words));
+            is_last = true;
+        } else if answer.has_body {
             is_last = !view.write(answer.document, &mut answer.cursor, &mut out);
             debug_assert!(
                 !out.is_cut(),
@@ -278,6 +353,7 @@ impl Http {
     }
 
     /// Cuts the most silent client off if nobody else could come in.
+    #[cold]
     fn make_room(&mut self, sockets: &mut SocketSet<'static>) {
         let is_free =
             |connection: &Connection| matches!(connection.phase, Phase::Free | Phase::Cut);
@@ -288,6 +364,7 @@ impl Http {
             let order = match connection.phase {
                 Phase::Closing => 0,
                 Phase::Reading => 1,
+                Phase::Wishing(_) => 3,
                 _ => 2,
             };
             (order, connection.since)
@@ -304,47 +381,93 @@ fn limit(connection: &Connection) -> Option<Instant> {
     let us = match connection.phase {
         Phase::Free => return None,
         Phase::Reading => REQUEST_US,
-        Phase::Answering(_) => PIECE_US,
+        Phase::Answering(_) | Phase::Wishing(_) => PIECE_US,
         Phase::Closing => CLOSING_US,
         Phase::Cut => 0,
     };
     Some(connection.since + us).filter(|_| !matches!(connection.phase, Phase::Cut))
 }
 
-/// What a request is answered with, and what the machine is to do for it.
-fn route(request: &Request<'_>, token: &str) -> (Document, Option<Order>) {
-    let order = match request.path {
-        "/api/v1/reboot" => Some(Order::Restart),
-        "/api/v1/poweroff" => Some(Order::PowerOff),
-        _ => None,
-    };
-    match request.method {
-        Method::Get | Method::Head if order.is_some() => (Document::Refusal(405), None),
-        Method::Get | Method::Head => match Document::at(request.path) {
-            Some(document) => (document, None),
-            None => (Document::Refusal(404), None),
-        },
-        Method::Post | Method::Put if token.is_empty() => (Document::Refusal(403), None),
-        Method::Post | Method::Put => {
-            let is_allowed = request
-                .token
-                .is_some_and(|given| request::is_same_secret(token.as_bytes(), given));
-            match (is_allowed, order) {
-                (false, _) => (Document::Refusal(401), None),
-                (true, Some(order)) => (Document::Accepted, Some(order)),
-                (true, None) => (Document::Refusal(404), None),
-            }
-        }
-        Method::Other => (Document::Refusal(405), None),
+/// What is to be done about a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Routed {
+    /// To show something.
+    Look(Document),
+    /// To do something for somebody who may.
+    Do(Wish),
+    /// To say how it may be asked.
+    NotSo(&'static str),
+}
+
+/// What is at a path: what can be read there, and what can be done there and how.
+#[cold]
+fn resource(path: &str) -> (Option<Document>, Option<(Method, Wish)>) {
+    let post = |wish| (None, Some((Method::Post, wish)));
+    if let Some(rest) = path.strip_prefix("/api/v1/exports/")
+        && let Some((slot, what)) = rest.split_once('/')
+        && let Ok(slot) = slot.parse()
+    {
+        let list = |topic, wish| {
+            let put = Some((Method::Put, wish));
+            (Some(Document::Api(topic)), put)
+        };
+        return match what {
+            "online" => post(Wish::Online { slot, online: true }),
+            "offline" => post(Wish::Online {
+                slot,
+                online: false,
+            }),
+            "masks" => list(Topic::Masks(slot), Wish::Masks(slot)),
+            "reservation" => list(Topic::Members(slot), Wish::Members(slot)),
+            _ => (None, None),
+        };
+    }
+    match path {
+        "/api/v1/reboot" => post(Wish::Stop(Order::Restart)),
+        "/api/v1/poweroff" => post(Wish::Stop(Order::PowerOff)),
+        "/api/v1/config" => (Document::at(path), Some((Method::Put, Wish::Save))),
+        "/api/v1/config/previous" => post(Wish::SavePrevious),
+        _ => (Document::at(path), None),
     }
 }
 
+/// What a request is answered with. Who may not change anything is told so before
+/// it is looked at what should be changed.
+#[cold]
+#[inline(never)]
+fn route(request: &Request<'_>, token: &str) -> Routed {
+    let refuse = |status| Routed::Look(Document::Refusal(status));
+    let (shown, done) = resource(request.path);
+    let is_look = matches!(request.method, Method::Get | Method::Head);
+    match (shown, done) {
+        (None, None) => refuse(404),
+        (Some(document), _) if is_look => Routed::Look(document),
+        (_, Some((method, wish))) if method == request.method => {
+            let is_allowed = request
+                .token
+                .is_some_and(|given| request::is_same_secret(token.as_bytes(), given));
+            match (token.is_empty(), is_allowed) {
+                (true, _) => refuse(403),
+                (false, false) => refuse(401),
+                (false, true) => Routed::Do(wish),
+            }
+        }
+        (Some(_), None) => Routed::NotSo("GET, HEAD"),
+        (Some(_), Some(_)) => Routed::NotSo("GET, HEAD, PUT"),
+        (None, Some(_)) => Routed::NotSo("POST"),
+    }
+}
+
+#[cold]
 fn write_head(out: &mut Out<'_>, answer: &Answer) {
     let status = answer.document.status();
     put!(out, "HTTP/1.1 {status}\r\n");
     put!(out, "Content-Type: {}\r\n", answer.document.content_type());
     if answer.document == Document::Refusal(401) {
         out.put("WWW-Authenticate: Bearer\r\n");
+    }
+    if !answer.allowed.is_empty() {
+        put!(out, "Allow: {}\r\n", answer.allowed);
     }
     if answer.in_chunks && answer.has_body {
         out.put("Transfer-Encoding: chunked\r\n");
@@ -361,12 +484,10 @@ fn write_head(out: &mut Out<'_>, answer: &Answer) {
 mod tests {
     use super::*;
 
-    fn asked(
-        method: Method,
-        path: &str,
-        given: Option<&[u8]>,
-        token: &str,
-    ) -> (Document, Option<Order>) {
+    const LOOK: [Method; 2] = [Method::Get, Method::Head];
+    const REBOOT: Wish = Wish::Stop(Order::Restart);
+
+    fn asked(method: Method, path: &str, given: Option<&[u8]>, token: &str) -> Routed {
         let request = Request {
             method,
             path,
@@ -377,41 +498,109 @@ mod tests {
         route(&request, token)
     }
 
+    const fn refused(status: u16) -> Routed {
+        Routed::Look(Document::Refusal(status))
+    }
+
+    /// Everything that can be done, and what is done there.
+    const WISHES: [(Method, &str, Wish); 8] = [
+        (Method::Post, "/api/v1/reboot", REBOOT),
+        (
+            Method::Post,
+            "/api/v1/poweroff",
+            Wish::Stop(Order::PowerOff),
+        ),
+        (
+            Method::Post,
+            "/api/v1/exports/7/online",
+            Wish::Online {
+                slot: 7,
+                online: true,
+            },
+        ),
+        (
+            Method::Post,
+            "/api/v1/exports/254/offline",
+            Wish::Online {
+                slot: 254,
+                online: false,
+            },
+        ),
+        (Method::Put, "/api/v1/exports/0/masks", Wish::Masks(0)),
+        (
+            Method::Put,
+            "/api/v1/exports/0/reservation",
+            Wish::Members(0),
+        ),
+        (Method::Put, "/api/v1/config", Wish::Save),
+        (Method::Post, "/api/v1/config/previous", Wish::SavePrevious),
+    ];
+
     #[test]
     fn without_a_token_nothing_can_be_changed() {
-        for given in [None, Some(&b""[..]), Some(b"x")] {
-            assert_eq!(
-                asked(Method::Post, "/api/v1/reboot", given, ""),
-                (Document::Refusal(403), None)
-            );
+        for (method, path, _) in WISHES {
+            for given in [None, Some(&b""[..]), Some(b"x")] {
+                assert_eq!(asked(method, path, given, ""), refused(403), "{path}");
+            }
         }
     }
 
     #[test]
     fn only_who_has_the_token_can_change_something() {
+        for (method, path, wish) in WISHES {
+            for wrong in [None, Some(&b""[..]), Some(b"wrong"), Some(b"righ")] {
+                assert_eq!(asked(method, path, wrong, "right"), refused(401), "{path}");
+            }
+            assert_eq!(
+                asked(method, path, Some(b"right"), "right"),
+                Routed::Do(wish)
+            );
+        }
+    }
+
+    #[test]
+    fn every_other_method_is_told_how_it_is_done() {
+        for (method, path, _) in WISHES {
+            for other in [
+                Method::Get,
+                Method::Head,
+                Method::Post,
+                Method::Put,
+                Method::Other,
+            ] {
+                let got = asked(other, path, Some(b"right"), "right");
+                let is_list = method == Method::Put && LOOK.contains(&other);
+                match got {
+                    Routed::Do(_) => assert_eq!(other, method, "{path}"),
+                    Routed::Look(Document::Api(_)) => assert!(is_list, "{path}"),
+                    Routed::NotSo(allowed) => {
+                        let word = if method == Method::Put { "PUT" } else { "POST" };
+                        assert!(allowed.contains(word), "{path}: {allowed}");
+                    }
+                    Routed::Look(other) => panic!("{path}: {other:?}"),
+                }
+            }
+        }
         assert_eq!(
-            asked(Method::Post, "/api/v1/reboot", Some(b"wrong"), "right"),
-            (Document::Refusal(401), None)
-        );
-        assert_eq!(
-            asked(Method::Post, "/api/v1/reboot", None, "right"),
-            (Document::Refusal(401), None)
-        );
-        assert_eq!(
-            asked(Method::Post, "/api/v1/reboot", Some(b"right"), "right"),
-            (Document::Accepted, Some(Order::Restart))
-        );
-        assert_eq!(
-            asked(Method::Post, "/api/v1/poweroff", Some(b"right"), "right"),
-            (Document::Accepted, Some(Order::PowerOff))
+            asked(Method::Post, "/metrics", None, ""),
+            Routed::NotSo("GET, HEAD")
         );
     }
 
     #[test]
-    fn looking_at_an_order_does_not_give_it() {
-        assert_eq!(
-            asked(Method::Get, "/api/v1/reboot", Some(b"right"), "right"),
-            (Document::Refusal(405), None)
-        );
+    fn what_is_not_there_is_not_there_for_anybody() {
+        for path in [
+            "/api/v1/exports/255/online/",
+            "/api/v1/exports/256/online",
+            "/api/v1/exports/-1/online",
+            "/api/v1/exports//online",
+            "/api/v1/exports/0/",
+            "/api/v1/exports/0",
+            "/api/v1/reboot/",
+        ] {
+            for method in [Method::Get, Method::Post, Method::Put] {
+                assert_eq!(asked(method, path, Some(b"right"), "right"), refused(404));
+            }
+        }
     }
 }

@@ -11,6 +11,7 @@ pub mod address;
 mod http;
 mod journal;
 mod net;
+mod operate;
 mod out;
 mod pages;
 mod request;
@@ -20,11 +21,12 @@ mod time;
 mod wire;
 
 use crate::Node;
-use crate::config::Config;
+use crate::config::{Config, SAID_MAX, Said};
 use crate::events::Event;
 use crate::limits::SPARES_MIN;
 use address::Wanted;
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use http::Http;
 use io::{Disk, Frame, Instant, Nic, Text};
 use journal::Journal;
@@ -60,6 +62,8 @@ pub(crate) struct Facts {
     port: Option<usize>,
     has_token: bool,
     http_port: u16,
+    /// What holds because somebody said it.
+    said: Vec<Said>,
 }
 
 /// See the module's header.
@@ -71,6 +75,8 @@ pub(crate) struct Mgmt {
     /// Whether `facts.port` had a link when it was last looked at.
     had_link: bool,
     vlan: Option<u16>,
+    /// Where settings are read to see what a start would make of them.
+    check: Box<Config>,
     /// When its turn must come although nothing arrives.
     due: Instant,
 }
@@ -86,6 +92,11 @@ impl Mgmt {
     #[inline]
     pub fn due(&self) -> Instant {
         self.due
+    }
+
+    /// Something that an answer waits for has happened.
+    pub fn wake(&mut self, now: Instant) {
+        self.due = now;
     }
 }
 
@@ -139,7 +150,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
         for port in &mut self.ports {
             port.spares_wanted = port.spares_wanted.max(SPARES_MIN + FRAMES);
         }
-        let facts = Facts {
+        let mut facts = Facts {
             route: Text::new(boot.route),
             memory_bytes: boot.memory_bytes,
             boot_us: boot.boot_us,
@@ -147,7 +158,9 @@ impl<N: Nic, D: Disk> Node<N, D> {
             port: None,
             has_token: !token.is_empty(),
             http_port: config.http.value.unwrap_or(0),
+            said: Vec::with_capacity(SAID_MAX),
         };
+        facts.said.extend_from_slice(config.said());
         self.management = Some(Box::new(Mgmt {
             net,
             http,
@@ -155,6 +168,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
             choice,
             had_link: false,
             vlan: config.vlan.value,
+            check: Box::default(),
             due: self.now,
         }));
     }
@@ -219,6 +233,8 @@ impl<N: Nic, D: Disk> Node<N, D> {
         is_due | sent
     }
 
+    #[cold]
+    #[inline(never)]
     fn turn_of_management(&mut self, now: Instant, management: &mut Mgmt) {
         self.choose_management_port(management);
         let Mgmt {
@@ -231,11 +247,18 @@ impl<N: Nic, D: Disk> Node<N, D> {
             let totals = (http.answered, http.cut_off);
             let view = View::new(self, facts, net.lease, net.wall, totals, now);
             is_more = http.turn(now, &mut net.sockets, &view);
-            if let Some(order) = http.order.take() {
-                log::info!("{order}, by order over the network");
-                self.order(order);
+            if let Some(wish) = http.wish() {
+                let body = http.lend_body();
+                let told = self.carry_out(management, wish, &body);
+                if let Some(http) = &mut management.http {
+                    http.tell(body, told);
+                }
+                is_more = true;
             }
         }
+        let Mgmt {
+            net, http, facts, ..
+        } = management;
         net.send(now);
         let deadline = net.deadline(now, &facts.journal);
         let patience = http.as_ref().and_then(Http::deadline);

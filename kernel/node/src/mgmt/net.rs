@@ -70,6 +70,7 @@ struct Server {
 
 impl Server {
     /// `NAME`, `ADDRESS` or either with `:PORT`.
+    #[cold]
     fn new(setting: &str, port: u16) -> Self {
         let (name, port) = match setting.rsplit_once(':') {
             Some((name, number)) => match number.parse() {
@@ -135,6 +136,7 @@ pub struct Settings<'a> {
 impl Net {
     /// Everything the network will ever need is allocated here; `more` sockets
     /// are room for other services.
+    #[cold]
     pub fn new(
         settings: &Settings<'_>,
         mac: [u8; 6],
@@ -193,6 +195,38 @@ impl Net {
         }
     }
 
+    /// The operator calls us by another name.
+    #[cold]
+    pub fn set_hostname(&mut self, name: &str) {
+        self.hostname = Text::new(name);
+        self.named = !name.is_empty();
+    }
+
+    /// The operator names another log server.
+    #[cold]
+    #[inline(never)]
+    pub fn set_log_server(&mut self, setting: &str) {
+        self.forget_query(|net| net.log_server.query.take());
+        self.log_server = Server::new(setting, LOG_SERVER_PORT);
+    }
+
+    /// The operator names another time server, which is asked at once.
+    #[cold]
+    pub fn set_time_server(&mut self, setting: &str) {
+        self.forget_query(|net| net.time_server.query.take());
+        self.time_server = Server::new(setting, TIME_SERVER_PORT);
+        self.time_at = Instant(0);
+    }
+
+    /// Nobody wants to know any more: the place is free for another question.
+    fn forget_query(&mut self, of: impl Fn(&mut Self) -> Option<dns::QueryHandle>) {
+        if let Some(query) = of(self) {
+            self.sockets
+                .get_mut::<dns::Socket<'_>>(self.dns)
+                .cancel_query(query);
+        }
+    }
+
     /// Another port is ours now.
     pub fn move_to(&mut self, mac: [u8; 6]) {
         self.iface
@@ -209,6 +243,7 @@ impl Net {
     }
 
     /// Takes in what arrived, and lets the services answer.
+    #[cold]
     pub fn receive(&mut self, now: Instant, journal: &Journal) {
         for _ in 0..FRAMES_PER_TURN {
             let result =
@@ -225,6 +260,7 @@ impl Net {
     }
 
     /// Sends what is to be sent, as far as there is room.
+    #[cold]
     pub fn send(&mut self, now: Instant) {
         self.iface
             .poll_egress(stack_time(now), &mut self.wire, &mut self.sockets);
@@ -232,6 +268,7 @@ impl Net {
     }
 
     /// When something is due although nothing arrives.
+    #[cold]
     pub fn deadline(&mut self, now: Instant, journal: &Journal) -> Option<Instant> {
         let stack = self
             .iface
@@ -257,6 +294,7 @@ impl Net {
         deadline
     }
 
+    #[cold]
     fn look_at_lease(&mut self) {
         let Some(dhcp) = self.dhcp else {
             return;
@@ -308,6 +346,7 @@ impl Net {
         }
     }
 
+    #[cold]
     fn look_up_names(&mut self, now: Instant) {
         if self.lease.cidr.is_none() || self.lease.dns.is_none() {
             return;
@@ -340,6 +379,7 @@ impl Net {
         }
     }
 
+    #[cold]
     fn keep_time(&mut self, now: Instant) {
         let cookie = self.next_random();
         let socket = self.sockets.get_mut::<udp::Socket<'_>>(self.time);
@@ -378,6 +418,7 @@ impl Net {
     }
 
     /// Sends new lines to the log server (RFC 5424, 6).
+    #[cold]
     fn send_log(&mut self, journal: &Journal) {
         let Some(endpoint) = self.log_server.endpoint() else {
             return;
@@ -420,6 +461,7 @@ impl Net {
     }
 }
 
+#[cold]
 fn dhcp_socket(hostname: &str) -> dhcpv4::Socket<'static> {
     let mut socket = dhcpv4::Socket::new();
     socket.set_parameter_request_list(DHCP_ASKED);
@@ -437,6 +479,7 @@ fn dhcp_socket(hostname: &str) -> dhcpv4::Socket<'static> {
 }
 
 /// Makes `lease` what the stack works with.
+#[cold]
 fn apply(iface: &mut Interface, dns: &mut dns::Socket<'_>, lease: &Lease) {
     iface.update_ip_addrs(|addresses| {
         addresses.clear();

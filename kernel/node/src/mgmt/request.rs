@@ -47,11 +47,15 @@ pub enum Parsed<'a> {
     Whole(Request<'a>),
     /// It can not be understood.
     Bad,
-    /// It is longer than we take.
+    /// Its head is longer than we take.
     TooLong,
+    /// What comes with it is more than we take.
+    TooMuch,
 }
 
 /// Reads what has arrived so far; `capacity` is the most that ever can.
+#[cold]
+#[inline(never)]
 pub fn parse(bytes: &[u8], capacity: usize) -> Parsed<'_> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut head = httparse::Request::new(&mut headers);
@@ -82,7 +86,7 @@ pub fn parse(bytes: &[u8], capacity: usize) -> Parsed<'_> {
     }
     let end = match head_len.checked_add(body_len) {
         Some(end) if end <= capacity => end,
-        _ => return Parsed::TooLong,
+        _ => return Parsed::TooMuch,
     };
     let Some(body) = bytes.get(head_len..end) else {
         return Parsed::Partial;
@@ -163,7 +167,7 @@ mod tests {
         }
         for long in ["4096", "18446744073709551615"] {
             let text = alloc::format!("PUT / HTTP/1.1\r\nContent-Length: {long}\r\n\r\n");
-            assert_eq!(parse(text.as_bytes(), CAPACITY), Parsed::TooLong);
+            assert_eq!(parse(text.as_bytes(), CAPACITY), Parsed::TooMuch);
         }
     }
 

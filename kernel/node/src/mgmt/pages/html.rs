@@ -97,6 +97,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     "/api/v1/disks",
                     "/api/v1/ports",
                     "/api/v1/clients",
+                    "/api/v1/config",
                     "/api/v1/log",
                     "/api/v1/trace",
                     "/healthz",

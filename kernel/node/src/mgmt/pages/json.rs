@@ -1,6 +1,7 @@
 //! The API: what the page shows, for programs.
 
 use super::{Step, Topic, View};
+use crate::config::{DEFAULTS, HIDDEN, Source, lines};
 use crate::events::{Event, Noted};
 use crate::mgmt::out::{Out, Quoted, Seconds, put};
 use crate::mgmt::time::Utc;
@@ -27,8 +28,10 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                 let work = &export.work;
                 put!(
                     out,
-                    "{{\"address\":\"{}\",\"disk\":\"{}\"",
+                    "{{\"address\":\"{}\",\"slot\":{},\"online\":{},\"disk\":\"{}\"",
                     target.address(),
+                    export.planned.slot,
+                    export.online,
                     Quoted(disk.name())
                 );
                 put!(out, ",\"serial\":\"{}\"", Quoted(export.serial));
@@ -187,6 +190,9 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                 out.put("]\n");
                 Step::End
             }
+            Topic::Masks(slot) => self.json_macs(slot, aoe::Target::masks, item, out),
+            Topic::Members(slot) => self.json_macs(slot, aoe::Target::reservation, item, out),
+            Topic::Config => self.json_config(item, out),
             Topic::Log => {
                 let journal = &self.facts.journal;
                 let first = journal.first_from(0);
@@ -221,6 +227,64 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                 })
             }
         }
+    }
+
+    /// A list of addresses of one export; none if there is no such export.
+    fn json_macs(
+        &self,
+        slot: u8,
+        of: fn(&aoe::Target) -> &[aoe::Mac],
+        item: &mut usize,
+        out: &mut Out<'_>,
+    ) -> Step {
+        let is_it = |export: &&crate::Export| export.planned.slot == slot;
+        let export = self.node.exports.iter().find(is_it);
+        let macs = export.map_or(&[][..], |export| of(&export.target));
+        list(item, macs.len(), out, |at, out| {
+            put!(out, "\"{}\"", macs[at]);
+        })
+    }
+
+    /// What holds and who said so, what holds because nobody said anything, and
+    /// what is saved and waits for a start.
+    fn json_config(&self, item: &mut usize, out: &mut Out<'_>) -> Step {
+        let said = &self.facts.said;
+        let is_said = |key: &str| said.iter().any(|said| said.key.as_str() == key);
+        let defaults = || DEFAULTS.iter().filter(|(key, _)| !is_said(key));
+        let waiting = || {
+            lines(self.node.keeper.saved()).filter(|(key, value)| {
+                let shown = io::Text::<48>::new(value.unwrap_or(""));
+                !said.iter().any(|said| {
+                    said.key.as_str() == *key && (said.text == shown || *key == "token")
+                })
+            })
+        };
+        let (first, second) = (said.len(), said.len() + defaults().count());
+        list(item, second + waiting().count(), out, |at, out| {
+            let mut row = |key: &str, value: &str, source: Source, holds: bool| {
+                put!(
+                    out,
+                    "{{\"key\":\"{}\",\"value\":\"{}\"",
+                    Quoted(key),
+                    Quoted(value)
+                );
+                put!(out, ",\"source\":\"{source}\",\"in_force\":{holds}}}");
+            };
+            if let Some(said) = said.get(at) {
+                row(said.key.as_str(), said.text.as_str(), said.source, true);
+            } else if at < second {
+                if let Some((key, value)) = defaults().nth(at - first) {
+                    row(key, value, Source::Default, true);
+                }
+            } else if let Some((key, value)) = waiting().nth(at - second) {
+                let value = match key {
+                    "token" => HIDDEN,
+                    _ => value.unwrap_or(""),
+                };
+                let value = io::Text::<256>::new(value);
+                row(key, value.as_str(), Source::Saved, false);
+            }
+        })
     }
 
     fn json_status(&self, section: u16, out: &mut Out<'_>) -> Step {

@@ -36,8 +36,8 @@ pub enum Document {
     Ready,
     /// One list or object of the API.
     Api(Topic),
-    /// An order is taken.
-    Accepted,
+    /// What became of a wish; the number is HTTP's, the words are elsewhere.
+    Told(u16),
     /// It is not done; the number is HTTP's.
     Refusal(u16),
 }
@@ -55,6 +55,12 @@ pub enum Topic {
     Ports,
     /// Who asked in the last minute.
     Clients,
+    /// Who may see an export of this slot.
+    Masks(u8),
+    /// Who has reserved it.
+    Members(u8),
+    /// Every setting, and who said it.
+    Config,
     /// The last lines of the log.
     Log,
     /// The last events of note.
@@ -74,6 +80,7 @@ impl Document {
             "/api/v1/disks" => Self::Api(Topic::Disks),
             "/api/v1/ports" => Self::Api(Topic::Ports),
             "/api/v1/clients" => Self::Api(Topic::Clients),
+            "/api/v1/config" => Self::Api(Topic::Config),
             "/api/v1/log" => Self::Api(Topic::Log),
             "/api/v1/trace" => Self::Api(Topic::Trace),
             _ => return None,
@@ -83,14 +90,19 @@ impl Document {
     /// HTTP's status line for it.
     pub fn status(self) -> &'static str {
         match self {
-            Self::Accepted => "202 Accepted",
-            Self::Refusal(400) => "400 Bad Request",
-            Self::Refusal(401) => "401 Unauthorized",
-            Self::Refusal(403) => "403 Forbidden",
-            Self::Refusal(405) => "405 Method Not Allowed",
-            Self::Refusal(431) => "431 Request Header Fields Too Large",
-            Self::Refusal(503) => "503 Service Unavailable",
-            Self::Refusal(_) => "404 Not Found",
+            Self::Told(number) | Self::Refusal(number) => match number {
+                200 => "200 OK",
+                202 => "202 Accepted",
+                400 => "400 Bad Request",
+                401 => "401 Unauthorized",
+                403 => "403 Forbidden",
+                405 => "405 Method Not Allowed",
+                409 => "409 Conflict",
+                413 => "413 Content Too Large",
+                431 => "431 Request Header Fields Too Large",
+                503 => "503 Service Unavailable",
+                _ => "404 Not Found",
+            },
             _ => "200 OK",
         }
     }
@@ -100,22 +112,22 @@ impl Document {
         match self {
             Self::Page => "text/html; charset=utf-8",
             Self::Metrics => "text/plain; version=0.0.4; charset=utf-8",
-            Self::Api(_) => "application/json",
-            _ => "text/plain; charset=utf-8",
+            Self::Api(_) | Self::Told(_) | Self::Refusal(_) => "application/json",
+            Self::Health | Self::Ready => "text/plain; charset=utf-8",
         }
     }
 
-    /// What a refusal says to a person.
+    /// What a refusal says.
     fn refusal(self) -> &'static str {
         match self {
-            Self::Refusal(400) => "this is no request that can be understood\n",
-            Self::Refusal(401) => "say Authorization: Bearer and the token\n",
-            Self::Refusal(403) => "read-only: the setting token= opens changes\n",
-            Self::Refusal(405) => "not in this way; changes are POST or PUT\n",
-            Self::Refusal(431) => "a request has 4096 bytes and 32 headers at most\n",
-            Self::Refusal(503) => "not serving\n",
-            Self::Refusal(_) => "there is nothing here; begin at /\n",
-            _ => "accepted\n",
+            Self::Refusal(400) => "this is no request that can be understood",
+            Self::Refusal(401) => "say Authorization: Bearer and the token",
+            Self::Refusal(403) => "read-only: the setting token= opens changes",
+            Self::Refusal(405) => "not in this way; Allow: says how",
+            Self::Refusal(413) => "a request has 4096 bytes at most, its head and all",
+            Self::Refusal(431) => "the head of a request has 4096 bytes and 32 lines at most",
+            Self::Refusal(503) => "not serving",
+            _ => "there is nothing here; begin at /",
         }
     }
 }
@@ -212,10 +224,12 @@ impl<'a, N: Nic, D: Disk> View<'a, N, D> {
                 put!(out, "{}\n", self.state().0.name());
                 Step::End
             }
-            Document::Accepted | Document::Refusal(_) => {
-                out.put(document.refusal());
+            Document::Refusal(_) => {
+                put!(out, "{{\"error\":\"{}\"}}\n", document.refusal());
                 Step::End
             }
+            // The server has the words.
+            Document::Told(_) => Step::End,
         };
         match step {
             Step::Again => true,
@@ -226,6 +240,11 @@ impl<'a, N: Nic, D: Disk> View<'a, N, D> {
             }
             Step::End => false,
         }
+    }
+
+    /// Whether something of an export, or of the settings, is not durable yet.
+    pub fn is_pending(&self, what: usize) -> bool {
+        self.node.keeper.is_pending(what)
     }
 
     /// Whether it can do its work at all.
