@@ -14,6 +14,7 @@
 
 pub mod accel;
 pub mod bench;
+pub mod browser;
 pub mod client;
 mod console;
 mod failure;

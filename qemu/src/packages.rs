@@ -235,7 +235,7 @@ impl Debs {
         let mut all = self.with_dependencies(tools)?;
         all.retain(|name| {
             let library = name.starts_with("lib") || name.starts_with("zlib");
-            let language = ["perl", "python", "debian-installer", "libjs-"]
+            let language = ["perl", "python", "debian-installer", "libjs-", "llvm"]
                 .iter()
                 .any(|word| name.contains(word));
             tools.contains(&name.as_str()) || library && !language

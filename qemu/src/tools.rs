@@ -7,9 +7,9 @@
 
 use crate::packages::{Debs, find_program};
 use crate::{Failure, OrFail};
+use std::env;
 use std::path::PathBuf;
 use std::process::Command;
-use std::{env, fs};
 
 /// A program and the package that has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,11 +52,26 @@ pub const PROMETHEUS: Tool = Tool::new("prometheus", "usr/bin/prometheus", &["pr
 /// Reads figures and rules.
 pub const PROMTOOL: Tool = Tool::new("promtool", "usr/bin/promtool", &["prometheus"]);
 
+/// A browser. Where none is installed it is the one without a window, which is
+/// smaller by half.
+pub const CHROMIUM: Tool = Tool::new(
+    "chromium",
+    "usr/lib/chromium/chromium-headless-shell",
+    &["chromium-headless-shell", "chromium-common"],
+);
+/// What a browser writes with. No program has this name, so they are always those of
+/// the package, and pictures are the same everywhere.
+pub const FONTS: Tool = Tool::new("fonts-liberation", "", &["fonts-liberation"]);
+
 /// Parts of the C library and the compiler, which every machine has: they belong
 /// to its loader.
 const OF_THE_MACHINE: [&str; 4] = ["libc6", "libgcc-s1", "libstdc++6", "libcrypt1"];
 /// Where a package has its libraries.
-const LIBRARIES: [&str; 2] = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
+const LIBRARIES: [&str; 3] = [
+    "usr/lib/x86_64-linux-gnu",
+    "lib/x86_64-linux-gnu",
+    "usr/lib/x86_64-linux-gnu/pulseaudio",
+];
 
 impl Tool {
     /// Fetches it if it is neither installed nor in the cache.
@@ -80,18 +95,13 @@ impl Tool {
         Ok(command)
     }
 
-    /// The file `path` that belongs to it: the machine's, or the package's.
-    pub fn file(&self, debs: &Debs, path: &str) -> Result<PathBuf, Failure> {
-        let root = match find_program(self.program) {
-            Some(_) => PathBuf::from("/"),
-            None => self.unpacked(debs)?,
-        };
-        let file = root.join(path);
-        fs::exists(&file)
-            .ok()
-            .filter(|&is_there| is_there)
-            .or_fail(format_args!("{} is missing", file.display()))?;
-        Ok(file)
+    /// The folder below which its package's files are: the machine's root, or one
+    /// in the cache.
+    pub fn root(&self, debs: &Debs) -> Result<PathBuf, Failure> {
+        match find_program(self.program) {
+            Some(_) => Ok(PathBuf::from("/")),
+            None => self.unpacked(debs),
+        }
     }
 
     fn unpacked(&self, debs: &Debs) -> Result<PathBuf, Failure> {

@@ -276,6 +276,15 @@ static ALL: &[Scenario] = &[
         run: manage::prometheus,
     },
     Scenario {
+        name: "manage-browser",
+        sentence: "a browser shows a node under load, light and dark, wide and narrow, with the \
+                   numbers that hosts counted and nothing in its console",
+        limit: seconds(150),
+        linux: false,
+        neighbours: Some(&[tools::CHROMIUM, tools::FONTS]),
+        run: manage::page,
+    },
+    Scenario {
         name: "ipxe-sanboot",
         sentence: "iPXE boots from an export and its boot sector reads on",
         limit: seconds(90),

@@ -5,10 +5,12 @@
 //! must be what our own initiator did on the first card.
 
 mod metrics;
+mod page;
 mod people;
 mod prometheus;
 mod servers;
 
+pub(super) use page::page;
 pub(super) use prometheus::prometheus;
 pub(super) use servers::servers;
 

@@ -195,7 +195,8 @@ impl LogServer {
             file.display()
         );
         let conf = written(folder, "rsyslogd.conf", &conf)?;
-        let modules = tools::RSYSLOGD.file(context.debs(), "usr/lib/x86_64-linux-gnu/rsyslog")?;
+        let modules = tools::RSYSLOGD.root(context.debs())?;
+        let modules = modules.join("usr/lib/x86_64-linux-gnu/rsyslog");
         let mut command = tools::RSYSLOGD.command(context.debs())?;
         command.args(["-n", "-C", "-i", "NONE", "-M"]).arg(modules);
         command.arg("-f").arg(conf);
