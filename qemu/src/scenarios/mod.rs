@@ -293,6 +293,15 @@ static ALL: &[Scenario] = &[
         run: ipxe::sanboot,
     },
     Scenario {
+        name: "power-cut-linux",
+        sentence: "the power fails while Linux writes: every write that Linux was told is done is \
+                   there afterwards",
+        limit: seconds(180),
+        linux: true,
+        neighbours: None,
+        run: powercut::power_cut_linux,
+    },
+    Scenario {
         name: "linux-mtu1500",
         sentence: "Linux keeps a file system on an export, 1,024 bytes a frame, also over a \
                    restart of the node",
