@@ -9,6 +9,7 @@ mod bench;
 mod build;
 mod command;
 mod coverage;
+mod drivers;
 mod freestanding;
 mod fuzz;
 mod house;
@@ -52,6 +53,8 @@ enum Verb {
     Fuzz(fuzz::Options),
     /// Lines of the protocol and the node that no test runs
     Coverage,
+    /// The devices that have a driver: their PCI ids, and how each was tried
+    Drivers(drivers::Options),
     /// Everything but the machines: what to run before a push
     Check,
     /// The house rules: crate arrows, places of unsafe, rule citations, paths
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Verb::Sim(options) => sim::verb(&house, &options),
         Verb::Fuzz(options) => fuzz::verb(&house, &options),
         Verb::Coverage => coverage::verb(&house),
+        Verb::Drivers(options) => drivers::verb(&house, &options),
         Verb::Check => test::verb(&house, &test::Options::quick()),
         Verb::Tidy => tidy::verb(&house),
         Verb::Scenario(options) => scenario::verb(&house, &options),

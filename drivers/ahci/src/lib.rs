@@ -45,14 +45,20 @@ pub use revival::NoDrive;
 
 use alloc::vec::Vec;
 use io::Clock;
-use pci::{Bar, ConfigSpace, DeviceMemory, Function, Msi, Resources};
+use pci::{Bar, ConfigSpace, DeviceMemory, Function, Ids, Known, Msi, Resources};
 
 /// The BAR with the registers, which the specification calls ABAR.
 const REGISTERS_BAR: u8 = 5;
 
-/// Whether `function` is a controller for this driver: mass storage, SATA, AHCI.
+/// Mass storage, SATA, AHCI.
+const CLASS: [u8; 3] = [0x01, 0x06, 0x01];
+
+/// What this driver knows.
+pub const DEVICES: &[Known] = &[Known::emulated("AHCI", Ids::Class(CLASS), "ich9-ahci")];
+
+/// Whether `function` is a controller for this driver.
 pub fn is_ahci(function: &Function) -> bool {
-    (function.class, function.subclass, function.interface) == (0x01, 0x06, 0x01)
+    [function.class, function.subclass, function.interface] == CLASS
 }
 
 /// Starts the controller and returns what its ports hold, in order of the

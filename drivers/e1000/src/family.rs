@@ -4,7 +4,7 @@
 //! chip that is not here is left alone; an id that looks alike is no promise.
 
 use core::fmt;
-use pci::Function;
+use pci::{Function, Ids, Known};
 
 /// Intel.
 const VENDOR: u16 = 0x8086;
@@ -50,66 +50,96 @@ pub struct Chip {
 }
 
 impl Chip {
+    const fn new(kind: Kind) -> Self {
+        Self { kind, jumbo: true }
+    }
+
     /// What `function` is, if this driver knows it.
     pub fn of(function: &Function) -> Option<Self> {
         if function.vendor != VENDOR {
             return None;
         }
-        let knows = |ids: &[u16]| ids.contains(&function.device);
-        let chip = |kind, jumbo| Some(Self { kind, jumbo });
-        if knows(E1000) {
-            chip(Kind::E1000, true)
-        } else if knows(E1000E) {
-            chip(Kind::E1000e, true)
-        } else if knows(E1000E_SHORT) {
-            chip(Kind::E1000e, false)
-        } else if knows(IGB) {
-            chip(Kind::Igb, true)
-        } else if knows(IGC) {
-            chip(Kind::Igc, true)
-        } else {
-            None
-        }
+        let is_one = |ids: &&[u16]| ids.contains(&function.device);
+        CHIPS
+            .iter()
+            .find(|(_, chips)| chips.iter().any(is_one))
+            .map(|&(chip, _)| chip)
     }
 }
 
-/// 82544, 82540, 82545, 82546, 82541, 82547. VMware and VirtualBox play the 82540
-/// and the 82545, QEMU all three of 82540, 82544 and 82545.
-const E1000: &[u16] = &[
-    0x1008, 0x100c, 0x100d, // 82544
-    0x100e, 0x1015, 0x1016, 0x1017, 0x101e, // 82540
-    0x100f, 0x1026, // 82545
-    0x1010, 0x101d, 0x1079, // 82546
-    0x1013, 0x1018, 0x1076, 0x1077, 0x1078, 0x107c, // 82541
-    0x1019, 0x101a, 0x1075, // 82547
+/// All chips, by how they are driven.
+const CHIPS: &[(Chip, &[&[u16]])] = &[
+    (
+        Chip::new(Kind::E1000),
+        &[I82544, I82540, I82545, I82546, I82541, I82547],
+    ),
+    (
+        Chip::new(Kind::E1000e),
+        &[I82571, I82572, I82574, I82583, I217, I218, I219],
+    ),
+    (
+        Chip {
+            kind: Kind::E1000e,
+            jumbo: false,
+        },
+        &[I82573],
+    ),
+    (Chip::new(Kind::Igb), &[I82576, I82580, I350, I210, I211]),
+    (Chip::new(Kind::Igc), &[I225, I226]),
 ];
 
-/// PCI Express, long frames too.
-const E1000E: &[u16] = &[
-    0x105e, // 82571
-    0x107d, 0x10b9, // 82572
-    0x10d3, 0x10f6, // 82574; QEMU and VMware play it
-    0x150c, // 82583
-    0x153a, 0x153b, // I217
-    0x155a, 0x1559, 0x15a0, 0x15a1, 0x15a2, 0x15a3, // I218
-    0x156f, 0x1570, 0x15b7, 0x15b8, 0x15b9, 0x15d7, 0x15d8, 0x15e3, 0x15d6, // I219
-    0x15bb, 0x15bc, 0x15bd, 0x15be, 0x0d4e, 0x0d4f, 0x0d4c, 0x0d4d, // I219, later
+const I82544: &[u16] = &[0x1008, 0x100c, 0x100d];
+const I82540: &[u16] = &[0x100e, 0x1015, 0x1016, 0x1017, 0x101e];
+const I82545: &[u16] = &[0x100f, 0x1026];
+const I82546: &[u16] = &[0x1010, 0x101d, 0x1079];
+const I82541: &[u16] = &[0x1013, 0x1018, 0x1076, 0x1077, 0x1078, 0x107c];
+const I82547: &[u16] = &[0x1019, 0x101a, 0x1075];
+const I82571: &[u16] = &[0x105e];
+const I82572: &[u16] = &[0x107d, 0x10b9];
+/// Ordinary frames only.
+const I82573: &[u16] = &[0x108b, 0x108c, 0x109a];
+const I82574: &[u16] = &[0x10d3, 0x10f6];
+const I82583: &[u16] = &[0x150c];
+const I217: &[u16] = &[0x153a, 0x153b];
+const I218: &[u16] = &[0x155a, 0x1559, 0x15a0, 0x15a1, 0x15a2, 0x15a3];
+const I219: &[u16] = &[
+    0x156f, 0x1570, 0x15b7, 0x15b8, 0x15b9, 0x15d7, 0x15d8, 0x15e3, 0x15d6, // first
+    0x15bb, 0x15bc, 0x15bd, 0x15be, 0x0d4e, 0x0d4f, 0x0d4c, 0x0d4d, // later
 ];
+const I82576: &[u16] = &[0x10c9, 0x150a, 0x10e8, 0x1526];
+const I82580: &[u16] = &[0x150e];
+const I350: &[u16] = &[0x1521];
+const I210: &[u16] = &[0x1533, 0x157b];
+const I211: &[u16] = &[0x1539];
+const I225: &[u16] = &[0x15f2, 0x15f3, 0x15f8, 0x3100, 0x3101, 0x0d9f];
+const I226: &[u16] = &[0x125b, 0x125c, 0x125d];
 
-/// PCI Express, ordinary frames only.
-const E1000E_SHORT: &[u16] = &[0x108b, 0x108c, 0x109a]; // 82573
+const fn intel(ids: &'static [u16]) -> Ids {
+    Ids::Devices(VENDOR, ids)
+}
 
-/// 82576, 82580, I350, I210, I211.
-const IGB: &[u16] = &[
-    0x10c9, 0x150a, 0x10e8, 0x1526, // 82576; QEMU plays it
-    0x150e, // 82580
-    0x1521, // I350
-    0x1533, 0x157b, // I210
-    0x1539, // I211
-];
-
-/// I225, I226.
-const IGC: &[u16] = &[
-    0x15f2, 0x15f3, 0x15f8, 0x3100, 0x3101, 0x0d9f, // I225
-    0x125b, 0x125c, 0x125d, // I226
+/// Every chip by its name. VMware and VirtualBox play the 82540 and the 82545, VMware
+/// the 82574 too.
+pub const DEVICES: &[Known] = &[
+    Known::emulated("82544", intel(I82544), "e1000-82544gc"),
+    Known::emulated("82540", intel(I82540), "e1000"),
+    Known::emulated("82545", intel(I82545), "e1000-82545em"),
+    Known::not_run("82546", intel(I82546), "82545"),
+    Known::not_run("82541", intel(I82541), "82540"),
+    Known::not_run("82547", intel(I82547), "82540"),
+    Known::not_run("82571", intel(I82571), "82574"),
+    Known::not_run("82572", intel(I82572), "82574"),
+    Known::modelled("82573", intel(I82573)),
+    Known::emulated("82574", intel(I82574), "e1000e"),
+    Known::not_run("82583", intel(I82583), "82574"),
+    Known::not_run("I217", intel(I217), "82574"),
+    Known::not_run("I218", intel(I218), "82574"),
+    Known::not_run("I219", intel(I219), "82574"),
+    Known::emulated("82576", intel(I82576), "igb"),
+    Known::not_run("82580", intel(I82580), "I210"),
+    Known::not_run("I350", intel(I350), "I210"),
+    Known::modelled("I210", intel(I210)),
+    Known::not_run("I211", intel(I211), "I210"),
+    Known::modelled("I225", intel(I225)),
+    Known::not_run("I226", intel(I226), "I225"),
 ];

@@ -33,7 +33,7 @@ mod tests;
 
 pub use card::Card;
 pub use error::Error;
-pub use family::{Chip, Kind};
+pub use family::{Chip, DEVICES, Kind};
 pub use registers::Registers;
 
 use io::Text;

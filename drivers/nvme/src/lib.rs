@@ -44,15 +44,20 @@ pub use status::Status;
 
 use alloc::vec::Vec;
 use io::Instant;
-use pci::{Bar, ConfigSpace, DeviceMemory, Function, MsiX, Resources};
+use pci::{Bar, ConfigSpace, DeviceMemory, Function, Ids, Known, MsiX, Resources};
 
 /// The BAR with the registers (NVMe over PCIe 1.0, 2.1.10).
 const REGISTERS_BAR: u8 = 0;
 
-/// Whether `function` is a controller for this driver: mass storage, non-volatile
-/// memory, NVM Express with I/O queues.
+/// Mass storage, non-volatile memory, NVM Express with I/O queues.
+const CLASS: [u8; 3] = [0x01, 0x08, 0x02];
+
+/// What this driver knows.
+pub const DEVICES: &[Known] = &[Known::emulated("NVMe", Ids::Class(CLASS), "nvme")];
+
+/// Whether `function` is a controller for this driver.
 pub fn is_nvme(function: &Function) -> bool {
-    (function.class, function.subclass, function.interface) == (0x01, 0x08, 0x02)
+    [function.class, function.subclass, function.interface] == CLASS
 }
 
 /// Starts the controller and returns what its namespaces give, in their order,

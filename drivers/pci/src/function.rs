@@ -31,6 +31,24 @@ pub struct Function {
 }
 
 impl Function {
+    /// A function that nobody made, for tests to start from.
+    #[cfg(any(test, feature = "model"))]
+    pub const NOBODY: Self = Self {
+        address: Address {
+            bus: 0,
+            device: 0,
+            function: 0,
+        },
+        vendor: 0,
+        device: 0,
+        revision: 0,
+        class: 0,
+        subclass: 0,
+        interface: 0,
+        subsystem: 0,
+        buses_below: None,
+    };
+
     fn at(config: &impl ConfigSpace, address: Address) -> Option<Self> {
         let id = config.read(address, config::ID);
         let vendor = id as u16;

@@ -33,10 +33,18 @@ pub use error::Error;
 pub use registers::Registers;
 
 use io::Text;
-use pci::{Bar, ConfigSpace, DeviceMemory, Function, Resources, open_message};
+use pci::{Bar, ConfigSpace, DeviceMemory, Function, Ids, Known, Resources, open_message};
 
 /// VMware, and the adapter.
 const ID: (u16, u16) = (0x15ad, 0x07c0);
+
+/// What this driver knows.
+pub const DEVICES: &[Known] = &[Known::emulated(
+    "PVSCSI",
+    Ids::Devices(ID.0, &[ID.1]),
+    "pvscsi",
+)];
+
 /// The BAR with the registers.
 const REGISTERS_BAR: u8 = 0;
 

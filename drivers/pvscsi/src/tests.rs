@@ -257,3 +257,9 @@ fn a_frame_that_is_lent_or_waits_can_be_looked_at() {
     };
     assert_eq!((look(0), look(39), look(40)), (Some(0), Some(0), None));
 }
+
+#[test]
+fn what_is_told_of_the_adapter_is_what_is_driven() {
+    let said = crate::DEVICES;
+    assert_eq!(pci::known::disagreements(said, 0x15ad, crate::is_pvscsi), 0);
+}

@@ -34,7 +34,9 @@ pub use blk::Blk;
 pub use error::Error;
 pub use net::Net;
 pub use scsi::Scsi;
-pub use transport::{Bus, DeviceId, MmioTransport, PciTransport, QueuePlace, Status, Transport};
+pub use transport::{
+    Bus, DEVICES, DeviceId, MmioTransport, PciTransport, QueuePlace, Status, Transport,
+};
 
 /// What the machine lends a driver.
 pub use pci::Resources;

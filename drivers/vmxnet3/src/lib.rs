@@ -35,10 +35,18 @@ pub use card::Card;
 pub use error::Error;
 
 use io::Text;
-use pci::{Bar, ConfigSpace, Function, Resources, open_message};
+use pci::{Bar, ConfigSpace, Function, Ids, Known, Resources, open_message};
 
 /// VMware, and the card.
 const ID: (u16, u16) = (0x15ad, 0x07b0);
+
+/// What this driver knows.
+pub const DEVICES: &[Known] = &[Known::emulated(
+    "vmxnet3",
+    Ids::Devices(ID.0, &[ID.1]),
+    "vmxnet3",
+)];
+
 /// The BAR with masks and doorbells, and that with everything else.
 const DOORS_BAR: u8 = 0;
 const REGISTERS_BAR: u8 = 1;

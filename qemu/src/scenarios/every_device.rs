@@ -80,6 +80,19 @@ const MAPPED: &[Model] = &[
     Model::alone("virtio-scsi", "scsi-hd").behind("virtio-scsi-device,id=virtio", "virtio.0"),
 ];
 
+/// What the drivers find on PCI in this machine, by QEMU's names: each card, and of a
+/// disk what it hangs on, if that is not a bridge.
+pub fn on_pci() -> impl Iterator<Item = &'static str> {
+    let disks = ON_PCI.iter().map(|model| match model.controller {
+        Some(controller) if !controller.starts_with("pcie-root-port") => controller
+            .split(',')
+            .next()
+            .expect("a name comes before its properties"),
+        _ => model.device,
+    });
+    CARDS.iter().copied().chain(disks)
+}
+
 pub(super) fn every_device(context: &mut Context) -> Result<Report, Failure> {
     let mut report = Report::new();
     serves_all(context, &mut report, "pci", Board::Q35, ON_PCI, CARDS)?;

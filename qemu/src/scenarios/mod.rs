@@ -9,7 +9,7 @@ mod boots;
 mod cards;
 mod disks;
 mod durability;
-mod every_device;
+pub mod every_device;
 mod faults;
 mod hostile;
 mod input;

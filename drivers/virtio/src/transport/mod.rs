@@ -5,7 +5,7 @@ mod mmio;
 mod pci;
 
 pub use mmio::MmioTransport;
-pub use pci::PciTransport;
+pub use pci::{DEVICES, PciTransport};
 
 use crate::Error;
 use crate::ring::{self, Layout, Ring};

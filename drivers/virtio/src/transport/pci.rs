@@ -11,7 +11,8 @@
 use super::{DeviceId, QueuePlace, Status, Transport};
 use crate::Error;
 use ::pci::{
-    Bar, Capability, CapabilityId, ConfigSpace, DeviceMemory, Function, MsiX, Register, Resources,
+    Bar, Capability, CapabilityId, ConfigSpace, DeviceMemory, Function, Ids, Known, MsiX, Register,
+    Resources,
 };
 
 /// Who makes virtio devices.
@@ -75,6 +76,17 @@ pub struct PciTransport {
     notify_stride: u32,
     doorbells: [Option<Register<u16>>; QUEUES_MAX],
     interrupts: bool,
+}
+
+/// What this crate knows of what is on PCI.
+pub const DEVICES: &[Known] = &[
+    known("virtio-net", &[0x1000, 0x1041], "virtio-net-pci"),
+    known("virtio-blk", &[0x1001, 0x1042], "virtio-blk-pci"),
+    known("virtio-scsi", &[0x1004, 0x1048], "virtio-scsi-pci"),
+];
+
+const fn known(name: &'static str, ids: &'static [u16], qemu: &'static str) -> Known {
+    Known::emulated(name, Ids::Devices(VENDOR, ids), qemu)
 }
 
 impl PciTransport {
@@ -428,6 +440,15 @@ mod tests {
         assert_eq!(kind(0x1042, 0x1100), Some(DeviceId::BLOCK));
         assert_eq!(kind(0x1000, 1), Some(DeviceId::NET));
         assert_eq!(kind(0x1001, 2), Some(DeviceId::BLOCK));
+        let kinds = [DeviceId::NET, DeviceId::BLOCK, DeviceId::SCSI];
+        for (known, id) in DEVICES.iter().zip(kinds) {
+            let Ids::Devices(VENDOR, devices) = known.ids else {
+                panic!("{} is told by its maker", known.name);
+            };
+            for &device in devices {
+                assert_eq!(kind(device, id.0), Some(id), "{}", known.name);
+            }
+        }
         assert_eq!(kind(0x0fff, 2), None);
         assert_eq!(kind(0x1080, 2), None);
     }
