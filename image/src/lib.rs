@@ -43,7 +43,10 @@ pub fn boot_file(door_elf: &[u8], kernel_elf: &[u8], version: &str) -> Result<Ve
     }
     let mut file = door_elf[..parcel as usize].to_vec();
     let label = pack::pack(&kernel, &mut file)?;
-    file.resize(file.len().next_multiple_of(pe::FILE_ALIGNMENT as usize), 0);
+    pad(&mut file);
+    let constants_end = file.len() as u64;
+    file.extend(pe::sbat(version).bytes());
+    pad(&mut file);
     let file_end = file.len() as u64;
     let memory_end = label.kernel_at(parcel) + u64::from(label.memory_bytes);
     let header = header::boot_header(file_end, memory_end, version)?;
@@ -52,7 +55,7 @@ pub fn boot_file(door_elf: &[u8], kernel_elf: &[u8], version: &str) -> Result<Ve
         entry: door.place("uefi_entry")?,
         data_start: door.place("data_start")?,
         constants_start: door.place("constants_start")?,
-        constants_end: file_end,
+        constants_end,
     };
     pe::write(&mut file, &image)?;
     if file.len() > layout::BOOT_FILE_MAX {
@@ -63,6 +66,11 @@ pub fn boot_file(door_elf: &[u8], kernel_elf: &[u8], version: &str) -> Result<Ve
         ));
     }
     Ok(file)
+}
+
+/// Fills up to what a section of the file starts on.
+fn pad(file: &mut Vec<u8>) {
+    file.resize(file.len().next_multiple_of(pe::FILE_ALIGNMENT as usize), 0);
 }
 
 /// The boot sector's code, with its two fields still zero (`layout`).

@@ -6,7 +6,10 @@
 //!
 //! Strict firmware refuses sections that can be written and run, and sections
 //! that do not start on a page; signing tools refuse bytes of the file that
-//! belong to nothing. Header and three sections cover the file from end to end.
+//! belong to nothing. Header and sections cover the file from end to end.
+//!
+//! The last section, `.sbat`, is for the loader "shim" alone: it starts nothing
+//! whose generation it can not read and compare with those that were revoked.
 
 use crate::layout;
 
@@ -19,6 +22,7 @@ const COFF_BYTES: usize = 24;
 const OPTIONAL_BYTES: usize = 112 + 6 * 8;
 /// Bytes of an entry in the section table.
 const SECTION_BYTES: usize = 40;
+const SECTIONS: usize = 4;
 const CHECKSUM_AT: usize = AT + COFF_BYTES + 64;
 /// What a section starts on in memory.
 const SECTION_ALIGNMENT: u32 = 4096;
@@ -26,7 +30,7 @@ const SECTION_ALIGNMENT: u32 = 4096;
 pub const FILE_ALIGNMENT: u32 = 512;
 
 /// The first byte behind everything that is written here.
-const END: usize = AT + COFF_BYTES + OPTIONAL_BYTES + 3 * SECTION_BYTES;
+const END: usize = AT + COFF_BYTES + OPTIONAL_BYTES + SECTIONS * SECTION_BYTES;
 const _: () = assert!(END <= 0x1f0, "Linux's header starts there");
 
 /// Where the sections of the boot file are.
@@ -38,8 +42,17 @@ pub struct Image {
     pub data_start: u64,
     /// Where data ends, and constants start, of which the packed kernel is one.
     pub constants_start: u64,
-    /// Where they end.
+    /// Where they end, and `.sbat` starts, which goes on to the file's end.
     pub constants_end: u64,
+}
+
+/// Who made this, and how often a hole in it had to be closed (shim, SBAT.md):
+/// the generation is raised when older versions must not start any more.
+pub fn sbat(version: &str) -> String {
+    format!(
+        "sbat,1,SBAT Version,sbat,1,https://github.com/rhboot/shim/blob/main/SBAT.md\n\
+         ublade,1,ublade,ublade,{version},the project's own pages\n"
+    )
 }
 
 /// Writes the header into the first page of a boot file that is complete but
@@ -59,22 +72,28 @@ pub fn write(file: &mut [u8], image: &Image) -> Result<(), String> {
     ];
     let in_order = borders.windows(2).all(|pair| pair[0] < pair[1])
         && (first..image.data_start).contains(&image.entry)
-        && image.constants_end == file.len() as u64;
+        && image.constants_end < file.len() as u64;
     let aligned = [image.data_start, image.constants_start]
         .iter()
         .all(|border| border.is_multiple_of(SECTION_ALIGNMENT.into()))
-        && image.constants_end.is_multiple_of(FILE_ALIGNMENT.into());
-    if !in_order || !aligned || u32::try_from(image.constants_end).is_err() {
+        && image.constants_end.is_multiple_of(FILE_ALIGNMENT.into())
+        && file.len().is_multiple_of(FILE_ALIGNMENT as usize);
+    if !in_order || !aligned || u32::try_from(file.len()).is_err() {
         return Err(format!("no UEFI application can look like {image:x?}"));
     }
-    let [first, data_start, constants_start, file_end] = borders.map(|border| border as u32);
+    let [first, data_start, constants_start, constants_end] = borders.map(|border| border as u32);
+    let file_end = file.len() as u32;
+    // The only section that is elsewhere in memory than in the file, where it
+    // would have to start on a page.
+    let sbat_at = constants_end.next_multiple_of(SECTION_ALIGNMENT);
+    let memory_end = (sbat_at + (file_end - constants_end)).next_multiple_of(SECTION_ALIGNMENT);
 
     let mut writer = Writer { file, at: 0 };
     writer.at = 0x3c;
     writer.u32(AT as u32);
     writer.bytes(b"PE\0\0");
     writer.u16(0x8664); // x86-64
-    writer.u16(3); // sections
+    writer.u16(SECTIONS as u16);
     writer.u32(0); // no time: the same source gives the same bytes
     writer.u32(0);
     writer.u32(0); // no symbols
@@ -94,7 +113,7 @@ pub fn write(file: &mut [u8], image: &Image) -> Result<(), String> {
     writer.u32(FILE_ALIGNMENT);
     writer.u64(0); // versions of an operating system and of the image
     writer.u64(0); // version of the subsystem, and one more
-    writer.u32(file_end.next_multiple_of(SECTION_ALIGNMENT));
+    writer.u32(memory_end);
     writer.u32(first); // bytes of headers
     writer.u32(0); // checksum: below
     writer.u16(10); // UEFI application
@@ -107,13 +126,30 @@ pub fn write(file: &mut [u8], image: &Image) -> Result<(), String> {
     for _ in 0..6 {
         writer.u64(0); // the directories
     }
-    writer.section(b".text", first..data_start, CODE | EXECUTE | READ);
-    writer.section(
-        b".data",
-        data_start..constants_start,
-        INITIALIZED | READ | WRITE,
-    );
-    writer.section(b".rodata", constants_start..file_end, INITIALIZED | READ);
+    let sections: [(&[u8], _, _, _); SECTIONS] = [
+        (b".text", first..data_start, first, CODE | EXECUTE | READ),
+        (
+            b".data",
+            data_start..constants_start,
+            data_start,
+            INITIALIZED | READ | WRITE,
+        ),
+        (
+            b".rodata",
+            constants_start..constants_end,
+            constants_start,
+            INITIALIZED | READ,
+        ),
+        (
+            b".sbat",
+            constants_end..file_end,
+            sbat_at,
+            INITIALIZED | READ,
+        ),
+    ];
+    for (name, place, address, characteristics) in sections {
+        writer.section(name, place, address, characteristics);
+    }
     debug_assert_eq!(writer.at, END);
     let sum = checksum(file);
     file[CHECKSUM_AT..CHECKSUM_AT + 4].copy_from_slice(&sum.to_le_bytes());
@@ -159,13 +195,19 @@ impl Writer<'_> {
         self.bytes(&value.to_le_bytes());
     }
 
-    /// A section that is `place` of the file, and of memory.
-    fn section(&mut self, name: &[u8], place: std::ops::Range<u32>, characteristics: u32) {
+    /// A section that is `place` of the file, and at `address` in memory.
+    fn section(
+        &mut self,
+        name: &[u8],
+        place: std::ops::Range<u32>,
+        address: u32,
+        characteristics: u32,
+    ) {
         let mut padded = [0; 8];
         padded[..name.len()].copy_from_slice(name);
         self.bytes(&padded);
         self.u32(place.end - place.start);
-        self.u32(place.start);
+        self.u32(address);
         self.u32(place.end - place.start);
         self.u32(place.start);
         self.u64(0); // no relocations, no line numbers,
@@ -185,8 +227,10 @@ mod tests {
         constants_end: 0x7800,
     };
 
+    const FILE_BYTES: usize = 0x7a00;
+
     fn file() -> Vec<u8> {
-        let mut file = vec![0x5a; IMAGE.constants_end as usize];
+        let mut file = vec![0x5a; FILE_BYTES];
         write(&mut file, &IMAGE).unwrap();
         file
     }
@@ -199,10 +243,12 @@ mod tests {
     fn the_sections_cover_the_file_behind_the_header_without_a_gap() {
         let file = file();
         let mut at = u32_at(&file, AT + COFF_BYTES + 60);
-        for index in 0..3 {
+        for index in 0..SECTIONS {
             let entry = AT + COFF_BYTES + OPTIONAL_BYTES + index * SECTION_BYTES;
-            assert_eq!(u32_at(&file, entry + 12), at, "address");
             assert_eq!(u32_at(&file, entry + 20), at, "offset in the file");
+            let address = u32_at(&file, entry + 12);
+            assert_eq!(address % SECTION_ALIGNMENT, 0);
+            assert!(address == at || index == SECTIONS - 1, "{index}");
             at += u32_at(&file, entry + 16);
         }
         assert_eq!(at as usize, file.len());
@@ -211,7 +257,7 @@ mod tests {
     #[test]
     fn no_section_can_be_written_and_run() {
         let file = file();
-        for index in 0..3 {
+        for index in 0..SECTIONS {
             let entry = AT + COFF_BYTES + OPTIONAL_BYTES + index * SECTION_BYTES;
             let flags = u32_at(&file, entry + 36);
             assert_ne!(flags & 0xa000_0000, 0xa000_0000, "section {index}");
@@ -220,7 +266,7 @@ mod tests {
 
     #[test]
     fn the_image_ends_on_the_page_on_which_its_last_section_ends() {
-        assert_eq!(u32_at(&file(), AT + COFF_BYTES + 56), 0x8000, "SizeOfImage");
+        assert_eq!(u32_at(&file(), AT + COFF_BYTES + 56), 0x9000, "SizeOfImage");
     }
 
     #[test]
@@ -236,7 +282,7 @@ mod tests {
 
     #[test]
     fn borders_off_a_page_or_out_of_order_are_refused() {
-        let mut file = vec![0; IMAGE.constants_end as usize];
+        let mut file = vec![0; FILE_BYTES];
         for wrong in [
             Image {
                 data_start: 0x5200,
@@ -251,7 +297,7 @@ mod tests {
                 ..IMAGE
             },
             Image {
-                constants_end: 0x7600,
+                constants_end: 0x7a00,
                 ..IMAGE
             },
             Image {
