@@ -9,8 +9,9 @@
 use io::{FRAMES_MAX, SLOT_BYTES};
 
 /// Heap for what does not depend on frames or devices: settings, the fence, the
-/// node's own lists, and the management plane with its connections (180 KiB).
-const HEAP_BASE: u64 = 704 << 10;
+/// node's own lists, and the management plane with its connections, its capture and
+/// a second set of settings (280 KiB).
+const HEAP_BASE: u64 = 800 << 10;
 /// Heap for one device, apart from its lists.
 const HEAP_PER_DEVICE: u64 = 16 << 10;
 /// Heap for one frame in the lists of one device.

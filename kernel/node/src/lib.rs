@@ -25,6 +25,7 @@ extern crate std;
 
 mod announce;
 mod banner;
+mod capture;
 mod closing;
 pub mod config;
 mod crc;

@@ -1,6 +1,7 @@
 //! A whole node: its parts, how they are put together, and when it may sleep.
 
 use crate::banner::Banner;
+use crate::capture::Capture;
 use crate::closing::Closing;
 use crate::config::Config;
 use crate::events::Events;
@@ -121,6 +122,8 @@ pub struct Node<N, D> {
     /// What hosts have set, on its way to the boot disk.
     pub(crate) keeper: Keeper,
     pub(crate) events: Events,
+    /// Frames for a person who looks.
+    pub(crate) capture: Capture,
     pub(crate) clients: Clients,
     pub(crate) history: History,
     /// When it was put together, and how long it has slept since.
@@ -270,6 +273,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
             waiting: Waiting::new(FRAMES_MAX),
             keeper,
             events: Events::new(),
+            capture: Capture::new(),
             clients: Clients::new(),
             history: History::new(now),
             began: now,

@@ -19,6 +19,7 @@
 //! [`Waiting`]: crate::waiting::Waiting
 
 use crate::Node;
+use crate::capture::Way;
 use crate::events::{Event, Noted};
 use crate::limits;
 use crate::mark::{Mark, Work};
@@ -204,6 +205,9 @@ impl<N: Nic, D: Disk> Node<N, D> {
 
     /// One received frame: to its export, to the queries, or back to the ring.
     fn take_in(&mut self, now: Instant, frame: Frame) {
+        if self.capture.is_on {
+            self.capture.take(now, Way::In, frame.home(), frame.wire());
+        }
         let Some(peek) = aoe::peek(frame.wire()) else {
             if self.take_for_management(&frame) {
                 return self.release(now, frame);
@@ -547,8 +551,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
             return port.release(now, frame);
         }
         frame.set_len(len);
-        self.events.count(Event::Sent.into());
-        port.send(frame);
+        self.send(frame);
     }
 
     /// Gives up a request that has waited too long: its host resends it.
@@ -699,8 +702,13 @@ impl<N: Nic, D: Disk> Node<N, D> {
         }
     }
 
+    #[inline]
     fn send(&mut self, frame: Frame) {
         self.events.count(Event::Sent.into());
+        if self.capture.is_on {
+            let now = self.now;
+            self.capture.take(now, Way::Out, frame.home(), frame.wire());
+        }
         self.ports[usize::from(frame.home())].send(frame);
     }
 

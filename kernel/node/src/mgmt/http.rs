@@ -265,15 +265,19 @@ impl Http {
     #[cold]
     pub fn tell(&mut self, body: Vec<u8>, told: Told) {
         self.body = body;
-        let Some((index, _)) = self.wish.take() else {
+        let Some((index, wish)) = self.wish.take() else {
             return;
+        };
+        let document = match wish {
+            Wish::Capture(_) => Document::Capture,
+            _ => Document::Told(told.status),
         };
         let connection = &mut self.connections[index];
         // It may have been cut off in the meantime.
         if let Phase::Wishing(answer) = connection.phase {
             connection.words = told.words;
             connection.phase = Phase::Answering(Answer {
-                document: Document::Told(told.status),
+                document,
                 pending: told.pending,
                 ..answer
             });
@@ -321,6 +325,12 @@ impl Http {
                 "a piece of {:?} is too long",
                 answer.document
             );
+        }
+        let is_silent = out.written().is_empty() && !is_last;
+        if answer.document == Document::Capture && answer.head_is_out && is_silent {
+            // Nothing has passed since: that is not the client's fault.
+            connection.since = now;
+            return false;
         }
         let mut head = Out::new(frame);
         if !answer.head_is_out {
@@ -399,6 +409,10 @@ enum Routed {
     NotSo(&'static str),
 }
 
+/// How long frames are captured if nobody says, and at most.
+const CAPTURE_SECONDS: u8 = 10;
+const CAPTURE_SECONDS_MAX: u8 = 60;
+
 /// What is at a path: what can be read there, and what can be done there and how.
 #[cold]
 fn resource(path: &str) -> (Option<Document>, Option<(Method, Wish)>) {
@@ -437,15 +451,31 @@ fn resource(path: &str) -> (Option<Document>, Option<(Method, Wish)>) {
 #[inline(never)]
 fn route(request: &Request<'_>, token: &str) -> Routed {
     let refuse = |status| Routed::Look(Document::Refusal(status));
-    let (shown, done) = resource(request.path);
     let is_look = matches!(request.method, Method::Get | Method::Head);
+    let is_allowed = request
+        .token
+        .is_some_and(|given| request::is_same_secret(token.as_bytes(), given));
+    if request.path == CAPTURE && request.method == Method::Get {
+        // Nothing is changed by it, but a copy of every frame has its price: where
+        // there is a token, it is for those who have it.
+        return match (
+            token.is_empty() || is_allowed,
+            capture_seconds(request.query),
+        ) {
+            (false, _) => refuse(401),
+            (true, None) => refuse(400),
+            (true, Some(seconds)) => Routed::Do(Wish::Capture(seconds)),
+        };
+    }
+    let (shown, done) = match request.path {
+        CAPTURE => (Some(Document::Capture), None),
+        path => resource(path),
+    };
     match (shown, done) {
         (None, None) => refuse(404),
+        (Some(Document::Capture), _) => Routed::NotSo("GET"),
         (Some(document), _) if is_look => Routed::Look(document),
         (_, Some((method, wish))) if method == request.method => {
-            let is_allowed = request
-                .token
-                .is_some_and(|given| request::is_same_secret(token.as_bytes(), given));
             match (token.is_empty(), is_allowed) {
                 (true, _) => refuse(403),
                 (false, false) => refuse(401),
@@ -455,6 +485,20 @@ fn route(request: &Request<'_>, token: &str) -> Routed {
         (Some(_), None) => Routed::NotSo("GET, HEAD"),
         (Some(_), Some(_)) => Routed::NotSo("GET, HEAD, PUT"),
         (None, Some(_)) => Routed::NotSo("POST"),
+    }
+}
+
+/// Where frames are.
+const CAPTURE: &str = "/debug/pcap";
+
+/// For how long, as `seconds=N` says.
+fn capture_seconds(query: &str) -> Option<u8> {
+    match query.strip_prefix("seconds=") {
+        Some(number) => number
+            .parse()
+            .ok()
+            .filter(|seconds| (1..=CAPTURE_SECONDS_MAX).contains(seconds)),
+        None => query.is_empty().then_some(CAPTURE_SECONDS),
     }
 }
 
@@ -491,6 +535,7 @@ mod tests {
         let request = Request {
             method,
             path,
+            query: "",
             token: given,
             body: b"",
             takes_chunks: true,

@@ -21,6 +21,7 @@ mod time;
 mod wire;
 
 use crate::Node;
+use crate::capture::Way;
 use crate::config::{Config, SAID_MAX, Said};
 use crate::events::Event;
 use crate::limits::SPARES_MIN;
@@ -35,6 +36,8 @@ use pages::View;
 
 /// How many of a port's spares management may have; the others are AoE's.
 pub const FRAMES: usize = 4;
+/// How often a capture is told from, while there is one.
+const CAPTURE_US: u64 = 50_000;
 /// Where the tag of IEEE 802.1Q begins, and the ethertypes we look for.
 const ETHERTYPE: usize = 12;
 const TAGGED: [u8; 2] = [0x81, 0x00];
@@ -274,6 +277,11 @@ impl<N: Nic, D: Disk> Node<N, D> {
             (false, Some(next)) => next.max(soonest),
             (false, None) => now + crate::limits::TICK_IDLE_US,
         };
+        // Who looks on sees frames soon after they passed.
+        self.capture.look(now);
+        if self.capture.is_on {
+            management.due = management.due.min(now + CAPTURE_US);
+        }
         // A link that comes back is seen within a second.
         if matches!(management.choice, Choice::First) || !management.had_link {
             management.due = management.due.min(now + crate::limits::TICK_IDLE_US);
@@ -333,6 +341,10 @@ impl<N: Nic, D: Disk> Node<N, D> {
             frame.set_len(len);
             management.net.wire.sent();
             self.events.count(Event::ManagementSent.into());
+            if self.capture.is_on {
+                let now = self.now;
+                self.capture.take(now, Way::Out, frame.home(), frame.wire());
+            }
             port.send(frame);
             moved = true;
         }

@@ -28,6 +28,8 @@ pub enum Wish {
     Save,
     /// What was saved before is saved again.
     SavePrevious,
+    /// Frames are captured for so many seconds.
+    Capture(u8),
     /// The machine is to stop.
     Stop(Order),
 }
@@ -69,6 +71,11 @@ impl<N: Nic, D: Disk> Node<N, D> {
             Wish::Members(slot) => self.reserve_for(slot, text),
             Wish::Save => self.save(management, text),
             Wish::SavePrevious => self.save_previous(management),
+            Wish::Capture(seconds) => {
+                let until = self.now + u64::from(seconds) * 1_000_000;
+                self.capture.begin(until);
+                Told::done(format_args!("frames are captured for {seconds} s"))
+            }
             Wish::Stop(order) => {
                 self.order(order);
                 Told::new(

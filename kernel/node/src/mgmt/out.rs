@@ -31,7 +31,12 @@ impl<'a> Out<'a> {
 
     /// Whether one more row surely fits.
     pub fn has_room(&self) -> bool {
-        self.bytes.len() - self.len >= ROW_BYTES
+        self.room() >= ROW_BYTES
+    }
+
+    /// Bytes that still fit.
+    pub fn room(&self) -> usize {
+        self.bytes.len() - self.len
     }
 
     /// Whether something did not fit.
@@ -41,10 +46,15 @@ impl<'a> Out<'a> {
 
     /// Writes `text` as it is.
     pub fn put(&mut self, text: &str) {
-        let take = text.len().min(self.bytes.len() - self.len);
-        self.bytes[self.len..self.len + take].copy_from_slice(&text.as_bytes()[..take]);
+        self.put_bytes(text.as_bytes());
+    }
+
+    /// Writes what is no text.
+    pub fn put_bytes(&mut self, bytes: &[u8]) {
+        let take = bytes.len().min(self.room());
+        self.bytes[self.len..self.len + take].copy_from_slice(&bytes[..take]);
         self.len += take;
-        self.is_cut |= take < text.len();
+        self.is_cut |= take < bytes.len();
     }
 }
 

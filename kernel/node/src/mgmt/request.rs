@@ -30,6 +30,8 @@ pub struct Request<'a> {
     pub method: Method,
     /// With what, without the part behind the question mark.
     pub path: &'a str,
+    /// That part.
+    pub query: &'a str,
     /// What was said to be allowed to.
     pub token: Option<&'a [u8]>,
     /// What came with it.
@@ -92,7 +94,8 @@ pub fn parse(bytes: &[u8], capacity: usize) -> Parsed<'_> {
         return Parsed::Partial;
     };
     let target = head.path.unwrap_or("/");
-    let path = target.split(['?', '#']).next().unwrap_or("/");
+    let target = target.split('#').next().unwrap_or("/");
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let method = match head.method {
         Some("GET") => Method::Get,
         Some("HEAD") => Method::Head,
@@ -103,6 +106,7 @@ pub fn parse(bytes: &[u8], capacity: usize) -> Parsed<'_> {
     Parsed::Whole(Request {
         method,
         path,
+        query,
         token,
         body,
         takes_chunks: head.version == Some(1),
@@ -141,7 +145,7 @@ mod tests {
         }
         let request = whole(text);
         assert_eq!(request.method, Method::Put);
-        assert_eq!(request.path, "/api/v1/config");
+        assert_eq!((request.path, request.query), ("/api/v1/config", "x=1"));
         assert_eq!(request.token, Some(&b"secret"[..]));
         assert_eq!(request.body, b"hello");
         assert!(request.takes_chunks);

@@ -110,13 +110,26 @@ impl Host {
         self.sockets.get_mut(handle)
     }
 
-    /// Sends `request` and returns everything up to the end.
+    /// Sends `request` and returns everything up to the end, which is text.
     fn ask(&mut self, local: u16, request: &str) -> String {
+        let answer = self.ask_for_bytes(local, request, |_| {});
+        String::from_utf8(answer).expect("an answer is text")
+    }
+
+    /// Sends `request` and returns everything up to the end; `meanwhile` is called
+    /// once a millisecond.
+    fn ask_for_bytes(
+        &mut self,
+        local: u16,
+        request: &str,
+        meanwhile: impl Fn(&mut World),
+    ) -> Vec<u8> {
         let handle = self.connect(local);
         let mut answer = Vec::new();
         let mut sent = 0;
         for _ in 0..5_000 {
             self.turn();
+            meanwhile(&mut self.world);
             let socket = self.socket(handle);
             if socket.can_send() && sent < request.len() {
                 sent += socket
@@ -136,7 +149,7 @@ impl Host {
             self.turn();
         }
         self.sockets.remove(handle);
-        String::from_utf8(answer).expect("an answer is text")
+        answer
     }
 
     fn get(&mut self, local: u16, path: &str) -> String {
@@ -465,6 +478,90 @@ fn any_frame_at_all_is_harmless() {
     host.world.assert_all_frames_are_there();
 }
 
+/// The blocks of a pcapng file: kind and body.
+fn blocks(mut bytes: &[u8]) -> Vec<(u32, &[u8])> {
+    let word =
+        |bytes: &[u8], at: usize| u32::from_le_bytes(*bytes[at..].first_chunk().expect("a word"));
+    let mut blocks = Vec::new();
+    while !bytes.is_empty() {
+        let len = word(bytes, 4) as usize;
+        assert!(len >= 12 && len.is_multiple_of(4) && len <= bytes.len());
+        assert_eq!(
+            word(bytes, len - 4) as usize,
+            len,
+            "the length stands twice"
+        );
+        blocks.push((word(bytes, 0), &bytes[8..len - 4]));
+        bytes = &bytes[len..];
+    }
+    blocks
+}
+
+#[test]
+fn who_looks_on_gets_a_file_of_the_frames_that_pass() {
+    let world = World::build("shelf=5").ports(2).start();
+    let mut host = Host::with(world, FIXED);
+    assert!(host.get(50_000, "/healthz").ends_with("alive\n"));
+    assert!(!host.world.node.capture.is_on);
+    let query = |world: &mut World| {
+        let mut query = [0; 60];
+        query[..6].fill(0xff);
+        query[6..12].copy_from_slice(&HOST_MAC);
+        query[12..14].copy_from_slice(&[0x88, 0xa2]);
+        query[14] = 0x10;
+        query[16..19].copy_from_slice(&[0xff; 3]);
+        query[19] = 1;
+        query[20..24].copy_from_slice(&(world.now.0 as u32).to_be_bytes());
+        world.nic(1).deliver(&query);
+    };
+    let answer = host.ask_for_bytes(50_001, "GET /debug/pcap?seconds=2 HTTP/1.0\r\n\r\n", query);
+    let head_len = answer.windows(4).position(|four| four == b"\r\n\r\n");
+    let (head, file) = answer.split_at(head_len.expect("a head") + 4);
+    assert!(head.starts_with(b"HTTP/1.1 200 OK"));
+    let blocks = blocks(file);
+    assert_eq!(blocks[0].0, 0x0a0d_0d0a);
+    assert_eq!(blocks[0].1[..4], [0x4d, 0x3c, 0x2b, 0x1a]);
+    assert_eq!((blocks[1].0, blocks[2].0), (1, 1));
+    assert!(blocks[2].1[12..].starts_with(b"eth1"));
+    let mut ways = [0, 0];
+    let mut last = 0;
+    for (kind, body) in &blocks[3..] {
+        assert_eq!(*kind, 6);
+        let word = |at: usize| u32::from_le_bytes(*body[at..].first_chunk().expect("a word"));
+        let at = u64::from(word(4)) << 32 | u64::from(word(8));
+        assert!(at >= last, "frames are in order of time");
+        last = at;
+        let kept = word(12) as usize;
+        let flags = word(20 + kept.next_multiple_of(4) + 4);
+        if body[32..34] == [0x88, 0xa2] && word(0) == 1 {
+            ways[flags as usize - 1] += 1;
+        }
+        assert_ne!((body[32], body[33], body[43]), (8, 0, 6), "not its own TCP");
+    }
+    assert!(ways[0] > 1_900 && ways[1] > 1_900, "{ways:?}");
+    assert!(!host.world.node.capture.is_on);
+    host.world.assert_all_frames_are_there();
+}
+
+#[test]
+fn a_capture_wants_the_token_if_there_is_one() {
+    let mut host = Host::new(&alloc::format!("{FIXED}\ntoken=secret"));
+    let answer = host.get(50_000, "/debug/pcap");
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    assert!(!host.world.node.capture.is_on);
+    let mut host = Host::new(FIXED);
+    for (local, query) in (50_000..).zip(["seconds=0", "seconds=61", "seconds=", "minutes=1"]) {
+        let answer = host.get(local, &alloc::format!("/debug/pcap?{query}"));
+        assert!(answer.starts_with("HTTP/1.1 400"), "{query}: {answer}");
+    }
+    let answer = host.ask(50_009, "POST /debug/pcap HTTP/1.0\r\n\r\n");
+    assert!(
+        answer.contains("405") && answer.contains("Allow: GET\r\n"),
+        "{answer}"
+    );
+    assert!(!host.world.node.capture.is_on);
+}
+
 #[test]
 fn what_the_api_has_can_be_found() {
     for path in PATHS.iter().filter(|path| !path.contains("exports/")) {
@@ -475,6 +572,16 @@ fn what_the_api_has_can_be_found() {
         Some(Document::Api(Topic::Status))
     );
     assert_eq!(Document::at("/api"), None);
+}
+
+#[test]
+fn a_part_of_the_page_without_words_ends_nothing() {
+    let world = World::build("shelf=5").each_nic(|nic| nic.mtu = 9000);
+    let mut host = Host::with(world.start(), FIXED);
+    host.world.node.warnings.clear();
+    let page = host.get(50_000, "/");
+    assert!(!page.contains("Worth a look"), "{page}");
+    assert!(page.ends_with("</html>\n"), "{page}");
 }
 
 #[test]

@@ -7,6 +7,7 @@
 mod html;
 mod json;
 mod metrics;
+mod pcap;
 
 use super::Facts;
 use super::net::Lease;
@@ -34,6 +35,8 @@ pub enum Document {
     Health,
     /// Whether it serves.
     Ready,
+    /// Frames as they come.
+    Capture,
     /// One list or object of the API.
     Api(Topic),
     /// What became of a wish; the number is HTTP's, the words are elsewhere.
@@ -111,6 +114,7 @@ impl Document {
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Page => "text/html; charset=utf-8",
+            Self::Capture => "application/x-pcapng",
             Self::Metrics => "text/plain; version=0.0.4; charset=utf-8",
             Self::Api(_) | Self::Told(_) | Self::Refusal(_) => "application/json",
             Self::Health | Self::Ready => "text/plain; charset=utf-8",
@@ -214,6 +218,7 @@ impl<'a, N: Nic, D: Disk> View<'a, N, D> {
         let Cursor { section, item } = cursor;
         let step = match document {
             Document::Page => self.page(*section, item, out),
+            Document::Capture => self.pcap(*section, item, out),
             Document::Metrics => self.metrics(*section, item, out),
             Document::Api(topic) => self.json(topic, *section, item, out),
             Document::Health => {
