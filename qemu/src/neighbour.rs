@@ -21,6 +21,9 @@ use std::{process, thread};
 const UP_WITHIN: Duration = Duration::from_secs(15);
 /// How often we look whether it has.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Files and connections that a scenario may have open: a thousand clients, and what
+/// is usual.
+const FILES: u32 = 4096;
 /// Bytes of a server's log that a failure shows.
 const TAIL_BYTES: usize = 1500;
 
@@ -44,7 +47,8 @@ pub fn apart(program: &Path) -> Result<Command, Failure> {
         ))
         .with("it takes root, or user namespaces: sysctl kernel.unprivileged_userns_clone=1"));
     }
-    let mut command = Command::new("unshare");
+    let mut command = Command::new("prlimit");
+    command.arg(format!("--nofile={FILES}:")).arg("unshare");
     command.args(&words).arg("--").arg(program);
     Ok(command)
 }

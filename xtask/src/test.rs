@@ -27,6 +27,9 @@ pub struct Options {
     /// The boot matrix: every route by which the node starts, and nothing else
     #[arg(long, conflicts_with = "quick")]
     boot: bool,
+    /// What takes long or measures times, and nothing else
+    #[arg(long, conflicts_with_all = ["quick", "boot"])]
+    long: bool,
     /// Only the steps and scenarios whose name contains NAME
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
@@ -41,6 +44,7 @@ impl Options {
         Self {
             quick: true,
             boot: false,
+            long: false,
             only: None,
             list: false,
         }
@@ -53,16 +57,21 @@ impl Options {
     fn checks(&self) -> Vec<&'static Check> {
         CHECKS
             .iter()
-            .filter(|check| !self.boot && self.wants(check.name))
+            .filter(|check| !self.boot && !self.long && self.wants(check.name))
             .collect()
     }
 
     fn machines(&self) -> Vec<&'static Scenario> {
-        let usual = scenarios::all().iter().filter(|_| !self.boot);
+        let usual = match (self.boot, self.long) {
+            (true, _) => &[],
+            (false, true) => scenarios::long(),
+            (false, false) => scenarios::all(),
+        };
         let rows = scenarios::boot::rows()
-            .filter(|row| self.boot || row.sample)
+            .filter(|row| self.boot || row.sample && !self.long)
             .map(|row| &row.scenario);
         usual
+            .iter()
             .chain(rows)
             .filter(|scenario| !self.quick && self.wants(scenario.name))
             .collect()
@@ -409,6 +418,7 @@ mod tests {
         let options = Options {
             quick: false,
             boot: false,
+            long: false,
             only: Some("linux".to_owned()),
             list: false,
         };
@@ -421,6 +431,7 @@ mod tests {
         let all = Options {
             quick: false,
             boot: true,
+            long: false,
             only: None,
             list: false,
         };
@@ -431,7 +442,8 @@ mod tests {
     #[test]
     fn no_two_scenarios_share_a_name_or_a_folder() {
         let rows = scenarios::boot::rows().map(|row| row.scenario.name);
-        let all = scenarios::all().iter().map(|scenario| scenario.name);
+        let all = scenarios::all().iter().chain(scenarios::long());
+        let all = all.map(|scenario| scenario.name);
         let mut names: Vec<&str> = all.chain(rows).collect();
         names.sort_unstable();
         assert!(names.windows(2).all(|two| two[0] != two[1]), "{names:?}");

@@ -37,6 +37,11 @@ pub const fn all() -> &'static [Scenario] {
     ALL
 }
 
+/// Those that take long or measure times, and are run when somebody wants to know.
+pub const fn long() -> &'static [Scenario] {
+    LONG
+}
+
 /// Fetches and builds what `wanted` scenarios' guests are made of, once, so that
 /// no scenario's time goes into a download.
 pub fn prepare(wanted: &[&Scenario], debs: &Debs) -> Result<(), Failure> {
@@ -49,10 +54,12 @@ pub fn prepare(wanted: &[&Scenario], debs: &Debs) -> Result<(), Failure> {
     boot::prepare(wanted, debs)
 }
 
-/// The scenario called `name`, be it one of [`all`] or a row of the boot matrix.
+/// The scenario called `name`, be it one of [`all`], of [`long`] or a row of the boot
+/// matrix.
 pub fn find(name: &str) -> Option<&'static Scenario> {
     let rows = boot::rows().map(|row| &row.scenario);
-    all().iter().chain(rows).find(|one| one.name == name)
+    let usual = all().iter().chain(long());
+    usual.chain(rows).find(|one| one.name == name)
 }
 
 const fn seconds(seconds: u64) -> Duration {
@@ -285,6 +292,15 @@ static ALL: &[Scenario] = &[
         run: manage::page,
     },
     Scenario {
+        name: "manage-crowd",
+        sentence: "a thousand clients that never end a request wait for each other: hosts and an \
+                   operator are served, and no frame is lost",
+        limit: seconds(120),
+        linux: false,
+        neighbours: Some(&[]),
+        run: manage::crowd,
+    },
+    Scenario {
         name: "ipxe-sanboot",
         sentence: "iPXE boots from an export and its boot sector reads on",
         limit: seconds(90),
@@ -411,3 +427,13 @@ static ALL: &[Scenario] = &[
         run: outage::node_killed,
     },
 ];
+
+static LONG: &[Scenario] = &[Scenario {
+    name: "manage-crowd-times",
+    sentence: "beside a thousand slow clients the p99 of AoE changes by less than 10 %, \
+                   measured in turns",
+    limit: seconds(600),
+    linux: false,
+    neighbours: Some(&[]),
+    run: manage::crowd_times,
+}];

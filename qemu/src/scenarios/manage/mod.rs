@@ -4,12 +4,14 @@
 //! DHCP and passes a port of our loopback on to its port 80. What it tells there
 //! must be what our own initiator did on the first card.
 
+mod crowd;
 mod metrics;
 mod page;
 mod people;
 mod prometheus;
 mod servers;
 
+pub(super) use crowd::{crowd, crowd_times};
 pub(super) use page::page;
 pub(super) use prometheus::prometheus;
 pub(super) use servers::servers;
