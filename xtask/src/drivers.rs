@@ -35,6 +35,10 @@ const DRIVERS: &[Driver] = &[
         devices: e1000::DEVICES,
     },
     Driver {
+        name: "realtek",
+        devices: realtek::DEVICES,
+    },
+    Driver {
         name: "vmxnet3",
         devices: vmxnet3::DEVICES,
     },

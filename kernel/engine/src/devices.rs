@@ -27,6 +27,8 @@ pub enum AnyNic {
     Virtio(Net),
     /// A gigabit card of Intel's.
     E1000(e1000::Card),
+    /// A card of Realtek's.
+    Realtek(realtek::Card),
     /// A card of VMware's.
     Vmxnet3(vmxnet3::Card),
 }
@@ -38,6 +40,7 @@ impl AnyNic {
             // One that can not keeps the node awake itself.
             Self::Virtio(_) => true,
             Self::E1000(card) => card.has_interrupt(),
+            Self::Realtek(card) => card.has_interrupt(),
             Self::Vmxnet3(card) => card.has_interrupt(),
         }
     }
@@ -72,7 +75,7 @@ macro_rules! forward {
 
 macro_rules! nic {
     ($self:ident, $driver:ident => $call:expr) => {
-        forward!($self, AnyNic { Virtio, E1000, Vmxnet3 }, $driver => $call)
+        forward!($self, AnyNic { Virtio, E1000, Realtek, Vmxnet3 }, $driver => $call)
     };
 }
 

@@ -92,7 +92,10 @@ pub fn count(command_line: &[u8]) -> usize {
                     NAMESPACES_MAX
                 } else if pvscsi::is_pvscsi(&function) {
                     UNITS_USUAL
-                } else if e1000::Chip::of(&function).is_some() || vmxnet3::is_vmxnet3(&function) {
+                } else if e1000::Chip::of(&function).is_some()
+                    || realtek::Kind::of(&function).is_some()
+                    || vmxnet3::is_vmxnet3(&function)
+                {
                     1
                 } else {
                     match PciTransport::recognize(&function) {
@@ -186,6 +189,16 @@ fn on_pci(found: &mut Found, function: &Function, config: &PortConfig, machine: 
             Err(error) => {
                 function.stop_dma(config);
                 warn!("{} {}: {error}; skipped", function.address, chip.kind);
+            }
+        }
+        return;
+    }
+    if let Some(kind) = realtek::Kind::of(function) {
+        match realtek::attach(function, kind, config, machine) {
+            Ok(card) => found.nics.push(AnyNic::Realtek(card)),
+            Err(error) => {
+                function.stop_dma(config);
+                warn!("{} {kind}: {error}; skipped", function.address);
             }
         }
         return;

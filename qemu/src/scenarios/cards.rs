@@ -67,6 +67,22 @@ pub(super) fn intel(context: &mut Context) -> Result<Report, Failure> {
     Ok(report)
 }
 
+/// What old emulators and cheap boards have. Ordinary frames only.
+const REALTEK: Pair = Pair {
+    card: "rtl8139",
+    board: Board::Pc,
+    disk: "virtio-blk-pci",
+    controller: None,
+    payload: 2 * SECTOR_BYTES,
+};
+
+/// Realtek's card does the same.
+pub(super) fn realtek(context: &mut Context) -> Result<Report, Failure> {
+    let mut report = Report::new();
+    serves(context, &mut report, &REALTEK)?;
+    Ok(report)
+}
+
 /// VMware's card does the same.
 pub(super) fn vmware(context: &mut Context) -> Result<Report, Failure> {
     let mut report = Report::new();

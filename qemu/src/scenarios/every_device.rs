@@ -71,6 +71,7 @@ const CARDS: &[&str] = &[
     "e1000-82545em",
     "e1000e",
     "igb",
+    "rtl8139",
     "vmxnet3",
 ];
 

@@ -233,6 +233,14 @@ static ALL: &[Scenario] = &[
         run: faults::unplugged_disks,
     },
     Scenario {
+        name: "realtek-card",
+        sentence: "an RTL8139C+ does the same, two sectors a frame",
+        limit: seconds(60),
+        linux: false,
+        neighbours: None,
+        run: cards::realtek,
+    },
+    Scenario {
         name: "vmware-card",
         sentence: "vmxnet3 does the same with seventeen sectors a frame, before a disk on PVSCSI",
         limit: seconds(60),

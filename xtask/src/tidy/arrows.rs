@@ -75,6 +75,12 @@ const HOUSE: &[Room] = &[
         tests: TEST_TOOLS,
     },
     Room {
+        name: "realtek",
+        ours: &["io", "pci"],
+        others: &["bitflags", "log"],
+        tests: TEST_TOOLS,
+    },
+    Room {
         name: "vmxnet3",
         ours: &["io", "pci"],
         others: &["bitflags", "log"],
@@ -96,8 +102,8 @@ const HOUSE: &[Room] = &[
     Room {
         name: "engine",
         ours: &[
-            "ahci", "e1000", "io", "node", "nvme", "pci", "pvscsi", "ram", "scsi", "virtio",
-            "vmxnet3",
+            "ahci", "e1000", "io", "node", "nvme", "pci", "pvscsi", "ram", "realtek", "scsi",
+            "virtio", "vmxnet3",
         ],
         others: &[],
         tests: TEST_TOOLS,
@@ -112,7 +118,7 @@ const HOUSE: &[Room] = &[
         name: "ublade",
         ours: &[
             "ahci", "aoe", "door", "e1000", "engine", "io", "node", "nvme", "pci", "pvscsi", "ram",
-            "scsi", "virtio", "vmxnet3",
+            "realtek", "scsi", "virtio", "vmxnet3",
         ],
         others: &[
             "bitflags",
@@ -165,7 +171,8 @@ const HOUSE: &[Room] = &[
         name: "xtask",
         // Of the drivers, what they say that they know.
         ours: &[
-            "ahci", "e1000", "image", "nvme", "pci", "pvscsi", "qemu", "sim", "virtio", "vmxnet3",
+            "ahci", "e1000", "image", "nvme", "pci", "pvscsi", "qemu", "realtek", "sim", "virtio",
+            "vmxnet3",
         ],
         others: &["clap", "ctrlc", "indicatif", "nix", "serde_json"],
         tests: TEST_TOOLS,
