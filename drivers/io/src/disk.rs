@@ -125,8 +125,13 @@ pub trait Disk {
     fn kick(&mut self);
 
     /// Looks at what changes rarely (capacity, health) and at time limits.
-    /// True if the geometry changed.
+    /// True if the geometry or [`Disk::fails_soon`] changed.
     fn tick(&mut self, now: Instant) -> bool;
+
+    /// Whether the disk says of itself that it will fail soon.
+    fn fails_soon(&self) -> bool {
+        false
+    }
 
     /// Asks for an interrupt at the next end of an operation. True if something
     /// is already there, in which case the caller must not sleep.

@@ -172,6 +172,10 @@ impl Disk for AnyDisk {
         disk!(self, disk => disk.tick(now))
     }
 
+    fn fails_soon(&self) -> bool {
+        disk!(self, disk => disk.fails_soon())
+    }
+
     fn arm(&mut self) -> bool {
         disk!(self, disk => disk.arm())
     }

@@ -215,6 +215,7 @@ pub struct FakeDisk {
     pub geometry: Geometry,
     pub identity: Identity,
     pub pace: Pace,
+    pub fails_soon: bool,
     /// Something for `tick` to report.
     pub changed: bool,
     /// What the disk has been asked, by operation.
@@ -251,6 +252,7 @@ impl FakeDisk {
                 ..Identity::default()
             },
             pace: Pace::AtOnce,
+            fails_soon: false,
             changed: false,
             asked: BTreeMap::new(),
             name: format!("00:{:02x}.0 fake-blk", index + 16),
@@ -445,6 +447,10 @@ impl Disk for FakeDisk {
 
     fn tick(&mut self, _: Instant) -> bool {
         core::mem::take(&mut self.changed)
+    }
+
+    fn fails_soon(&self) -> bool {
+        self.fails_soon
     }
 
     fn arm(&mut self) -> bool {

@@ -602,7 +602,7 @@ fn medium<D: Disk>(
             && geometry
                 .discard
                 .is_some_and(|limits| limits.sectors_max >= limits::DISCARD_SECTORS_MIN),
-        // What we have seen of it ourselves: no driver asks the disk yet.
+        // What we have seen of it ourselves, and what it says where a driver asks.
         health: Some(Health {
             failing: station.failing,
         }),

@@ -24,7 +24,8 @@ pub struct Station<D> {
     pub under_way: usize,
     /// Whether it may forget a write that it reported done.
     pub volatile: bool,
-    /// Whether it has ever failed to read or write: what SMART tells.
+    /// Whether it has ever failed to read or write, or has said that it will: what
+    /// SMART tells.
     pub failing: bool,
     /// Whether a flush is under way.
     pub flushing: bool,
@@ -68,6 +69,7 @@ impl<D: Disk> Station<D> {
     /// Reads what the disk says of itself now.
     pub fn refresh(&mut self) {
         self.volatile = self.disk.geometry().write_cache == WriteCache::Volatile;
+        self.failing |= self.disk.fails_soon();
     }
 
     /// Whether a flush should begin.

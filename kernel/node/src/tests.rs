@@ -239,6 +239,22 @@ fn a_medium_error_is_an_ata_error_without_data() {
 }
 
 #[test]
+fn a_disk_that_says_that_it_will_fail_says_so_in_smart_and_serves() {
+    let mut world = one_disk();
+    let is_failing = |world: &World| {
+        let health = world.node.exports()[0].target.medium().health.as_ref();
+        health.is_some_and(|health| health.failing)
+    };
+    assert!(!is_failing(&world));
+    world.disk(0).fails_soon = true;
+    world.disk(0).changed = true;
+    world.pass(limits::TICK_IDLE_US);
+    assert!(is_failing(&world));
+    let answers = ask(&mut world, &Ask::slot(0, 1).read(0, 1));
+    assert_eq!(registers(&answers[0]), (0, 0x40));
+}
+
+#[test]
 fn what_is_not_for_us_is_counted_and_receives_again() {
     let mut world = one_disk();
     let mut foreign = Ask::slot(0, 1);
