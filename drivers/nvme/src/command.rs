@@ -29,6 +29,10 @@ impl Opcode {
     /// I/O: DATASET MANAGEMENT, which forgets sectors.
     pub const DATASET: Self = Self(0x09);
 
+    /// Admin.
+    pub const GET_LOG_PAGE: Self = Self(0x02);
+    /// Admin.
+    pub const ABORT: Self = Self(0x08);
     /// Admin: a submission queue.
     pub const CREATE_SUBMISSION: Self = Self(0x01);
     /// Admin: a completion queue.

@@ -2,11 +2,13 @@
 //!
 //! Everything here happens once, one command at a time, and each wait has its
 //! end. A controller that fails at it gives no disk; a namespace that can not be
-//! used costs a sentence and no other namespace.
+//! used costs a sentence and no other namespace. The steps that a controller's way
+//! back repeats are functions of their own.
 
 use crate::command::{Command, Opcode, PAGE_BYTES};
 use crate::disk::{Disk, Start};
 use crate::error::Error;
+use crate::guard::{Guard, Member, Watch};
 use crate::identify::{self, Controller, NAMESPACE_LAST, Page, kind};
 use crate::queue::{ALIGN, ANSWER_BYTES, COMMAND_BYTES, Queue};
 use crate::registers::{
@@ -15,13 +17,15 @@ use crate::registers::{
 };
 use crate::status::Status;
 use alloc::boxed::Box;
+use alloc::rc::Rc;
 use alloc::vec::Vec;
+use core::cell::RefCell;
 use core::hint::spin_loop;
 use io::{DATA, Instant, SLOT_BYTES};
 use pci::Shared;
 
 /// Places of the admin queue's rings. One command at a time needs two.
-const ADMIN_PLACES: usize = 8;
+pub const ADMIN_PLACES: usize = 8;
 /// Most places for the commands of a disk. More do not make a disk faster, and
 /// what finds none waits in the disk's own list.
 const COMMANDS_MAX: usize = 256;
@@ -41,7 +45,7 @@ const INTERRUPTS: u32 = 1 << 1;
 /// What a controller needs of its surroundings to come up.
 pub trait Surroundings {
     /// How its registers are reached.
-    type Registers: Registers;
+    type Registers: Registers + 'static;
 
     /// The first `bytes` bytes of the registers once more; every queue has its
     /// own way to them.
@@ -68,19 +72,84 @@ pub fn bring_up<S: Surroundings>(
     surroundings: &mut S,
     namespaces_max: usize,
 ) -> Vec<Result<Disk<S::Registers>, Error>> {
-    let mut results = Vec::new();
-    match Admin::start(surroundings) {
-        Err(error) => results.push(Err(error)),
-        Ok(mut admin) => {
-            if let Err(error) = admin.namespaces(surroundings, namespaces_max, &mut results) {
-                results.push(Err(error));
-            }
-            if !results.iter().any(Result::is_ok) {
-                stop(admin.queue.registers());
-            }
-        }
+    let mut admin = match Admin::start(surroundings) {
+        Ok(admin) => admin,
+        Err(error) => return Vec::from([Err(error)]),
+    };
+    let (mut results, mut members) = (Vec::new(), Vec::new());
+    let ended = admin.namespaces(surroundings, namespaces_max, &mut results, &mut members);
+    if let Err(error) = ended {
+        results.push(Err(error));
     }
+    if members.is_empty() {
+        stop(admin.queue.registers());
+    }
+    let guard: Rc<RefCell<dyn Watch>> = Rc::new(RefCell::new(Guard::new(
+        admin.queue,
+        admin.page,
+        admin.capabilities,
+        surroundings.place(),
+        members,
+        surroundings.now(),
+    )));
+    let mut member = 0..;
     results
+        .into_iter()
+        .map(|result| {
+            result.map(|start| {
+                let member = member.next().expect("there is no end");
+                Disk::new(start, member, Rc::clone(&guard))
+            })
+        })
+        .collect()
+}
+
+/// Names the admin queue and starts the controller, which has stopped.
+pub fn enable<R: Registers>(registers: &R, queue: &Queue<R>) {
+    let places = ADMIN_PLACES as u32 - 1;
+    registers.write(ADMIN_SIZES, places << 16 | places);
+    let [commands, answers] = queue.addresses();
+    for (register, address) in [(ADMIN_SUBMISSION, commands), (ADMIN_COMPLETION, answers)] {
+        registers.write(register, address as u32);
+        registers.write(register + 4, (address >> 32) as u32);
+    }
+    // The choices first, then the start: a controller may take them as it sees
+    // ENABLE rise.
+    let chosen = Configuration::COMMANDS_OF_64 | Configuration::ANSWERS_OF_16;
+    registers.write(CONFIGURATION, chosen.bits());
+    registers.write(CONFIGURATION, (chosen | Configuration::ENABLE).bits());
+}
+
+/// Asks for `wanted` queue pairs.
+pub fn number_of_queues(wanted: usize) -> Command {
+    let wanted = wanted.clamp(1, usize::from(u16::MAX) - 1);
+    let mut command = Command::plain(Opcode::SET_FEATURES, 0);
+    command.arguments[0] = FEATURE_QUEUES;
+    // Both counted from 0.
+    command.arguments[1] = (wanted as u32 - 1) << 16 | (wanted as u32 - 1);
+    command
+}
+
+/// Makes the first half of a queue pair, for answers, or the second.
+pub fn queue_half(member: &Member, is_second: bool) -> Command {
+    let ([at_commands, at_answers], [commands, answers]) = (member.addresses, member.places);
+    let number = u32::from(member.number);
+    let size = |places: usize| (places as u32 - 1) << 16 | number;
+    if is_second {
+        let mut create = Command::plain(Opcode::CREATE_SUBMISSION, 0);
+        create.data[0] = at_commands;
+        create.arguments[0] = size(commands);
+        // Its answers go to the completion queue of the same number.
+        create.arguments[1] = CONTIGUOUS | number << 16;
+        return create;
+    }
+    let mut create = Command::plain(Opcode::CREATE_COMPLETION, 0);
+    create.data[0] = at_answers;
+    create.arguments[0] = size(answers);
+    let vector = member.vector;
+    create.arguments[1] =
+        CONTIGUOUS | vector.map_or(0, |vector| u32::from(vector) << 16 | INTERRUPTS);
+    create
 }
 
 /// A controller that runs, and its admin queue.
@@ -129,18 +198,7 @@ impl<R: Registers> Admin<R> {
             memory(surroundings, ADMIN_PLACES * ANSWER_BYTES)?,
         );
         let page = memory(surroundings, PAGE_BYTES)?;
-        let places = ADMIN_PLACES as u32 - 1;
-        registers.write(ADMIN_SIZES, places << 16 | places);
-        let [commands, answers] = queue.addresses();
-        for (register, address) in [(ADMIN_SUBMISSION, commands), (ADMIN_COMPLETION, answers)] {
-            registers.write(register, address as u32);
-            registers.write(register + 4, (address >> 32) as u32);
-        }
-        // The choices first, then the start: a controller may take them as it
-        // sees ENABLE rise.
-        let chosen = Configuration::COMMANDS_OF_64 | Configuration::ANSWERS_OF_16;
-        registers.write(CONFIGURATION, chosen.bits());
-        registers.write(CONFIGURATION, (chosen | Configuration::ENABLE).bits());
+        enable(&registers, &queue);
         let is_over = |status: ControllerStatus| {
             status.intersects(ControllerStatus::READY | ControllerStatus::FATAL)
         };
@@ -169,7 +227,8 @@ impl<R: Registers> Admin<R> {
         &mut self,
         surroundings: &mut S,
         namespaces_max: usize,
-        results: &mut Vec<Result<Disk<R>, Error>>,
+        results: &mut Vec<Result<Start<R>, Error>>,
+        members: &mut Vec<Member>,
     ) -> Result<(), Error> {
         let page = self.identify(surroundings, kind::CONTROLLER, 0)?;
         let controller = Controller::parse(&page);
@@ -191,7 +250,6 @@ impl<R: Registers> Admin<R> {
         }
         let queues = self.ask_for_queues(surroundings, list.len().min(namespaces_max))?;
 
-        let mut served = 0;
         for namespace in list {
             let page = self.identify(surroundings, kind::NAMESPACE, namespace)?;
             let geometry = match identify::namespace(&page, controller.write_cache, discard) {
@@ -201,6 +259,7 @@ impl<R: Registers> Admin<R> {
                     continue;
                 }
             };
+            let served = members.len();
             if served == namespaces_max {
                 return Err(Error::TooManyNamespaces { served });
             }
@@ -208,11 +267,11 @@ impl<R: Registers> Admin<R> {
                 results.push(Err(Error::NoQueue { namespace }));
                 continue;
             }
-            served += 1;
-            let number = served as u16;
+            let number = served as u16 + 1;
             let vector = surroundings.vector(number);
-            let queue = self.create_queue(surroundings, number, vector)?;
-            results.push(Ok(Disk::new(Start {
+            let (queue, member) = self.create_queue(surroundings, number, vector)?;
+            members.push(member);
+            results.push(Ok(Start {
                 queue,
                 namespace,
                 geometry,
@@ -221,7 +280,7 @@ impl<R: Registers> Admin<R> {
                 frames: surroundings.frames(),
                 has_interrupt: vector.is_some(),
                 now: surroundings.now(),
-            })));
+            }));
         }
         Ok(())
     }
@@ -269,12 +328,7 @@ impl<R: Registers> Admin<R> {
         surroundings: &impl Surroundings,
         wanted: usize,
     ) -> Result<usize, Error> {
-        let wanted = wanted.clamp(1, usize::from(u16::MAX) - 1);
-        let mut command = Command::plain(Opcode::SET_FEATURES, 0);
-        command.arguments[0] = FEATURE_QUEUES;
-        // Both counted from 0.
-        command.arguments[1] = (wanted as u32 - 1) << 16 | (wanted as u32 - 1);
-        let result = self.run(surroundings, &command)?;
+        let result = self.run(surroundings, &number_of_queues(wanted))?;
         let [submission, completion] = [result & 0xffff, result >> 16];
         Ok(wanted.min(submission.min(completion) as usize + 1))
     }
@@ -284,7 +338,7 @@ impl<R: Registers> Admin<R> {
         surroundings: &mut S,
         number: u16,
         vector: Option<u16>,
-    ) -> Result<Queue<R>, Error> {
+    ) -> Result<(Queue<R>, Member), Error> {
         let entries = self.capabilities.queue_entries() as usize;
         let answers = (2 * COMMANDS_MAX).min(entries).max(2);
         // Half as many commands, and one place that stays free.
@@ -296,23 +350,18 @@ impl<R: Registers> Admin<R> {
             memory(surroundings, commands * COMMAND_BYTES)?,
             memory(surroundings, answers * ANSWER_BYTES)?,
         );
-        let [at_commands, at_answers] = queue.addresses();
-
-        let size = |places: usize| (places as u32 - 1) << 16 | u32::from(number);
-        let mut create = Command::plain(Opcode::CREATE_COMPLETION, 0);
-        create.data[0] = at_answers;
-        create.arguments[0] = size(answers);
-        create.arguments[1] =
-            CONTIGUOUS | vector.map_or(0, |vector| u32::from(vector) << 16 | INTERRUPTS);
-        self.run(surroundings, &create)?;
-
-        let mut create = Command::plain(Opcode::CREATE_SUBMISSION, 0);
-        create.data[0] = at_commands;
-        create.arguments[0] = size(commands);
-        // Its answers go to the completion queue of the same number.
-        create.arguments[1] = CONTIGUOUS | u32::from(number) << 16;
-        self.run(surroundings, &create)?;
-        Ok(queue)
+        let member = Member {
+            number,
+            addresses: queue.addresses(),
+            places: [commands, answers],
+            vector,
+            has_let_go: false,
+            is_dropped: false,
+        };
+        for is_second in [false, true] {
+            self.run(surroundings, &queue_half(&member, is_second))?;
+        }
+        Ok((queue, member))
     }
 
     /// A page that the controller must have.

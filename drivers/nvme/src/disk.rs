@@ -5,17 +5,24 @@
 //! mistaken for one. What finds no free slot waits in a list as long as the
 //! machine has frames.
 //!
-//! A command that is not answered is named once and never given up: the controller
-//! may still write into its frame, and a reset that would make the frame ours
-//! again would take every other namespace with it. A host has its own time limit.
+//! A command that is not answered is named, and the controller is asked to abort it;
+//! it is never given up by us alone, since the controller may still write into its
+//! frame. A host has its own time limit.
+//!
+//! **A reset may cost what is in the cache.** A controller whose firmware fails does
+//! not say what it had not written yet, so the flushes that would have vouched for
+//! such writes fail. What it had not answered runs again.
 
 use crate::command::Command;
+use crate::guard::{View, Watch};
 use crate::queue::Queue;
 use crate::registers::Registers;
 use crate::service::{Broken, Service};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::rc::Rc;
 use alloc::vec::Vec;
+use core::cell::RefCell;
 use io::{Done, Frame, Geometry, Identity, Instant, Op, Outcome, Request, Text, WriteCache};
 use pci::DeviceMemory;
 
@@ -26,6 +33,8 @@ const SLOTS_MAX: usize = 255;
 const SILENCE_MAX_US: u64 = 30_000_000;
 /// How often we look for that.
 const SILENCE_LOOK_US: u64 = 1_000_000;
+/// The node stays awake for a controller's way back for so long.
+const AWAKE_US: u64 = 5_000_000;
 
 /// What a disk starts with.
 pub(crate) struct Start<R> {
@@ -44,6 +53,10 @@ struct Lent {
     request: Request,
     frame: Frame,
     since: Instant,
+    /// Of a flush: how many writes it vouches for.
+    writes: u32,
+    /// The controller was asked to abort it.
+    aborted: bool,
 }
 
 /// A place for a request.
@@ -69,7 +82,20 @@ pub struct Disk<R = DeviceMemory> {
     /// What ended without the controller, or was given back when it stopped.
     ended: VecDeque<Done>,
     has_interrupt: bool,
+    guard: Rc<RefCell<dyn Watch>>,
+    /// Which one of the guard's.
+    member: usize,
     service: Service,
+    /// When it began to wait for its controller.
+    waiting_since: Instant,
+    fails_soon: bool,
+    /// Writes that were done; how many of them a flush was asked for, and vouched
+    /// for.
+    writes: u32,
+    writes_asked: u32,
+    writes_vouched: u32,
+    /// Flushes that have to fail.
+    doomed_flushes: usize,
     broken: Option<Broken>,
     doorbells: u64,
     now: Instant,
@@ -78,9 +104,8 @@ pub struct Disk<R = DeviceMemory> {
 }
 
 impl<R: Registers> Disk<R> {
-    pub(crate) fn new(start: Start<R>) -> Self {
+    pub(crate) fn new(start: Start<R>, member: usize, guard: Rc<RefCell<dyn Watch>>) -> Self {
         let depth = start.queue.depth().min(SLOTS_MAX);
-        let waiting = start.frames.saturating_sub(depth);
         Self {
             queue: start.queue,
             namespace: start.namespace,
@@ -93,10 +118,19 @@ impl<R: Registers> Disk<R> {
             slots: (0..depth).map(|_| Slot::default()).collect(),
             // The lowest is taken first: a quiet disk uses few cache lines.
             free: (0..depth as u8).rev().collect(),
-            backlog: VecDeque::with_capacity(waiting),
+            // While the controller is reset, everything waits.
+            backlog: VecDeque::with_capacity(start.frames),
             ended: VecDeque::with_capacity(start.frames),
             has_interrupt: start.has_interrupt,
+            guard,
+            member,
             service: Service::Running,
+            waiting_since: start.now,
+            fails_soon: false,
+            writes: 0,
+            writes_asked: 0,
+            writes_vouched: 0,
+            doomed_flushes: 0,
             broken: None,
             doorbells: 0,
             now: start.now,
@@ -127,7 +161,8 @@ impl<R: Registers> Disk<R> {
 
     /// Lends the requests that wait, as far as there are slots.
     fn lend_waiting(&mut self) {
-        while !self.free.is_empty()
+        while self.service == Service::Running
+            && !self.free.is_empty()
             && let Some((request, frame)) = self.backlog.pop_front()
         {
             self.lend(request, frame);
@@ -136,6 +171,10 @@ impl<R: Registers> Disk<R> {
 
     /// Lends a request to the controller. There is a free slot.
     fn lend(&mut self, request: Request, mut frame: Frame) {
+        if request.op == Op::Flush && self.doomed_flushes > 0 {
+            self.doomed_flushes -= 1;
+            return self.end(request, Outcome::Fault, frame);
+        }
         let command = Command::of(&request, &mut frame, self.namespace);
         let number = self.free.pop().expect("there is a free slot");
         let slot = &mut self.slots[usize::from(number)];
@@ -143,6 +182,8 @@ impl<R: Registers> Disk<R> {
             request,
             frame,
             since: self.now,
+            writes: self.writes,
+            aborted: false,
         });
         self.queue
             .push(&command, u16::from_le_bytes([number, slot.uses]));
@@ -170,16 +211,75 @@ impl<R: Registers> Disk<R> {
         });
     }
 
-    /// Takes everything back: the controller has let go of it.
-    fn give_up(&mut self) {
+    /// Does what the controller's guard says.
+    #[cold]
+    fn follow(&mut self) {
+        let mut guard = self.guard.borrow_mut();
+        let view = guard.look(self.now, self.member, self.broken);
+        self.fails_soon = guard.fails_soon();
+        drop(guard);
+        match (view, self.service) {
+            (View::Serve, Service::Waiting) => self.service = Service::Running,
+            (View::Wait, Service::Running) => self.wait(),
+            (View::TakeBack { again }, _) => {
+                self.wait();
+                self.take_back(again);
+                self.guard.borrow_mut().let_go(self.member);
+            }
+            (View::Over, Service::Running | Service::Waiting) => {
+                self.service = Service::Stopped;
+                self.take_back(false);
+                while let Some((request, frame)) = self.backlog.pop_front() {
+                    self.end(request, Outcome::Fault, frame);
+                }
+            }
+            (View::Serve, _) | (View::Wait, _) | (View::Over, Service::Stopped) => {}
+        }
+    }
+
+    fn wait(&mut self) {
+        self.service = Service::Waiting;
+        self.waiting_since = self.now;
+    }
+
+    /// Takes everything back: the controller has let go of it. It waits to run
+    /// `again`, but for what was silent for too long already.
+    fn take_back(&mut self, again: bool) {
         for number in 0..self.slots.len() {
-            if let Some(lent) = self.slots[number].lent.take() {
+            let slot = &mut self.slots[number];
+            let Some(lent) = slot.lent.take() else {
+                continue;
+            };
+            slot.uses = slot.uses.wrapping_add(1);
+            self.free.push(number as u8);
+            if again && self.now.since_us(lent.since) <= SILENCE_MAX_US {
+                self.backlog.push_front((lent.request, lent.frame));
+            } else {
                 self.end(lent.request, Outcome::Fault, lent.frame);
             }
         }
-        while let Some((request, frame)) = self.backlog.pop_front() {
-            self.end(request, Outcome::Fault, frame);
+        self.queue.begin_anew();
+        self.doubt_cache();
+    }
+
+    /// See the module's header.
+    fn doubt_cache(&mut self) {
+        let is_volatile = self.geometry.write_cache == WriteCache::Volatile;
+        if !is_volatile || self.writes == self.writes_vouched {
+            return;
         }
+        self.writes_vouched = self.writes;
+        let flushes = self.backlog.iter();
+        let flushes = flushes
+            .filter(|(request, _)| request.op == Op::Flush)
+            .count();
+        // Writes that no flush was asked for yet: the next one would vouch.
+        let unasked = usize::from(self.writes != self.writes_asked);
+        self.doomed_flushes = flushes + unasked;
+        log::warn!(
+            "{}: the reset may have cost writes in its cache; their flush fails",
+            self.name
+        );
     }
 
     /// Says once that the disk is silent, and once that it is not any more.
@@ -188,12 +288,20 @@ impl<R: Registers> Disk<R> {
             return;
         }
         self.looked_at = self.now;
-        let waits = |lent: &Lent| self.now.since_us(lent.since) > SILENCE_MAX_US;
-        let silent = self
-            .slots
-            .iter()
-            .filter_map(|slot| slot.lent.as_ref())
-            .any(waits);
+        let mut silent = false;
+        for (number, slot) in self.slots.iter_mut().enumerate() {
+            let Some(lent) = &mut slot.lent else {
+                continue;
+            };
+            if self.now.since_us(lent.since) <= SILENCE_MAX_US {
+                continue;
+            }
+            silent = true;
+            if !lent.aborted {
+                let id = u16::from_le_bytes([number as u8, slot.uses]);
+                lent.aborted = self.guard.borrow_mut().abort(self.member, id);
+            }
+        }
         if silent != self.silent {
             self.silent = silent;
             let name = self.name.as_str();
@@ -222,7 +330,7 @@ impl<R: Registers> io::Disk for Disk<R> {
 
     fn submit(&mut self, request: Request, frame: Frame) {
         let outcome = match request.op {
-            _ if self.service != Service::Running => Some(Outcome::Fault),
+            _ if self.service == Service::Stopped => Some(Outcome::Fault),
             // What has no volatile cache is durable when it is reported.
             Op::Flush if self.geometry.write_cache == WriteCache::None => Some(Outcome::Done),
             Op::Discard if self.geometry.discard.is_none() => Some(Outcome::Unsupported),
@@ -231,10 +339,14 @@ impl<R: Registers> io::Disk for Disk<R> {
         if let Some(outcome) = outcome {
             return self.end(request, outcome, frame);
         }
+        if request.op == Op::Flush {
+            self.writes_asked = self.writes;
+        }
         // First those that wait: so the list holds something only while every
         // slot is taken, and both together hold every frame.
         self.lend_waiting();
-        if self.backlog.is_empty() && !self.free.is_empty() {
+        let is_running = self.service == Service::Running;
+        if is_running && self.backlog.is_empty() && !self.free.is_empty() {
             self.lend(request, frame);
         } else {
             self.backlog.push_back((request, frame));
@@ -246,7 +358,10 @@ impl<R: Registers> io::Disk for Disk<R> {
             return Some(done);
         }
         if !self.is_running() {
-            return None;
+            if self.service == Service::Waiting {
+                self.follow();
+            }
+            return self.ended.pop_front();
         }
         let answer = self.queue.pop()?;
         let Some(lent) = self.take(answer.id) else {
@@ -254,9 +369,15 @@ impl<R: Registers> io::Disk for Disk<R> {
             self.broken = Some(Broken::WrongAnswer);
             return None;
         };
+        let outcome = answer.status.outcome(lent.request.op);
+        match (lent.request.op, outcome) {
+            (Op::Write, Outcome::Done) => self.writes = self.writes.wrapping_add(1),
+            (Op::Flush, Outcome::Done) => self.writes_vouched = lent.writes,
+            _ => {}
+        }
         Some(Done {
             request: lent.request,
-            outcome: answer.status.outcome(lent.request.op),
+            outcome,
             frame: lent.frame,
         })
     }
@@ -286,21 +407,25 @@ impl<R: Registers> io::Disk for Disk<R> {
 
     fn tick(&mut self, now: Instant) -> bool {
         self.now = now;
-        let has_let_go =
-            self.service
-                .watch(self.queue.registers(), self.broken, self.name.as_str());
-        if has_let_go {
-            self.give_up();
-        }
+        let failed_soon = self.fails_soon;
+        self.follow();
         if self.service == Service::Running {
             self.look_for_silence();
         }
-        false
+        self.fails_soon != failed_soon
+    }
+
+    fn fails_soon(&self) -> bool {
+        self.fails_soon
     }
 
     fn arm(&mut self) -> bool {
         if !self.ended.is_empty() {
             return true;
+        }
+        if self.service == Service::Waiting {
+            let is_idle = self.backlog.is_empty() && self.free.len() == self.slots.len();
+            return !is_idle && self.now.since_us(self.waiting_since) < AWAKE_US;
         }
         if !self.is_running() {
             return false;
@@ -322,5 +447,11 @@ impl<R: Registers> io::Disk for Disk<R> {
 
     fn name(&self) -> &str {
         self.name.as_str()
+    }
+}
+
+impl<R> Drop for Disk<R> {
+    fn drop(&mut self) {
+        self.guard.borrow_mut().drop_member(self.member);
     }
 }

@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! attach ─► controller: reset, enable, identify ─► disk (one queue pair each)
+//!                                                   └─ guard (one for all of them)
 //! ```
 //! A namespace has a queue pair of its own, so two disks share nothing but the
-//! controller's fate, and neither asks the other before it rings its doorbell.
+//! controller's fate, and neither asks the other before it rings its doorbell. That
+//! fate is the guard's business: it brings a controller back that failed.
 //! A frame is lent to the controller as it is: its data is named page by page,
 //! the list of pages lies in its scratch, nothing is copied or allocated.
 //!
-//! The admin queue is used at the start and never again. What changes later (a
-//! namespace that grows, one that is added) is seen at the next start.
+//! What changes later about namespaces (one that grows, one that is added) is seen
+//! at the next start.
 //!
 //! Registers are reached through the [`Registers`] trait, behind which the tests
 //! put a model of the controller that is stricter than hardware (`model`).
@@ -23,6 +25,7 @@ mod command;
 mod controller;
 mod disk;
 mod error;
+mod guard;
 mod identify;
 mod queue;
 mod registers;

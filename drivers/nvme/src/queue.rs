@@ -80,6 +80,16 @@ impl<R: Registers> Queue<R> {
         queue
     }
 
+    /// Forgets all that is in the rings. The controller has stopped.
+    pub fn begin_anew(&mut self) {
+        // Phases of the last round would pass for answers.
+        for place in 0..self.answer_places() {
+            self.answers.write(place * ANSWER_BYTES + ANSWER_LAST, 0);
+        }
+        (self.tail, self.told_tail, self.head, self.untold) = (0, 0, 0, 0);
+        self.phase = PHASE;
+    }
+
     /// The registers, for what is not a doorbell.
     pub fn registers(&self) -> &R {
         &self.registers

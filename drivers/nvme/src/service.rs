@@ -1,13 +1,5 @@
-//! Whether a disk is still in service.
-//!
-//! A controller that broke its queue, or says itself that it can not go on, is
-//! told to reset and stays out of service: what it got wrong once it may get
-//! wrong again, and the next thing it writes could be somebody's data. All its
-//! namespaces go with it; each disk notices for itself. Only when the controller
-//! has stopped are the frames ours again; until then nobody waits for it in a
-//! loop, every tick looks once.
+//! Whether a disk is in service, and why its controller is not.
 
-use crate::registers::{ControllerStatus, Registers, stop};
 use core::fmt;
 
 /// Whether a disk is in service.
@@ -15,9 +7,9 @@ use core::fmt;
 pub enum Service {
     /// It is.
     Running,
-    /// Its controller was told to reset, and may still touch its frames.
-    Resetting,
-    /// Nobody touches its frames any more.
+    /// Its controller is being reset; what comes meanwhile waits.
+    Waiting,
+    /// It is not, and nobody touches its frames any more.
     Stopped,
 }
 
@@ -28,12 +20,18 @@ pub enum Broken {
     WrongAnswer,
 }
 
-/// Why a disk is taken out of service.
+/// Why a controller is reset or taken out of service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reason {
+pub enum Reason {
+    /// It broke a queue.
     Broken(Broken),
+    /// It says that it can not go on.
     Fatal,
+    /// It has stopped by itself.
     NotReady,
+    /// It does not answer commands to itself.
+    Deaf,
+    /// It is off the bus.
     Gone,
 }
 
@@ -43,46 +41,8 @@ impl fmt::Display for Reason {
             Self::Broken(Broken::WrongAnswer) => "answered a command that it was not given",
             Self::Fatal => "the controller reports a fatal error",
             Self::NotReady => "the controller has stopped",
+            Self::Deaf => "the controller takes no commands any more",
             Self::Gone => "the controller does not answer any more",
         })
-    }
-}
-
-impl Service {
-    /// Looks after the controller. True once: when it has let go of everything
-    /// that it was lent.
-    pub fn watch(
-        &mut self,
-        registers: &impl Registers,
-        broken: Option<Broken>,
-        name: &str,
-    ) -> bool {
-        let status = match self {
-            Self::Stopped => return false,
-            Self::Running | Self::Resetting => ControllerStatus::read(registers),
-        };
-        // What reads as all ones is off the bus or comes back from a reset, and
-        // has lost the right to access memory with it.
-        let has_let_go = status.is_none_or(|status| !status.contains(ControllerStatus::READY));
-        if *self == Self::Running {
-            let reason = match (status, broken) {
-                (None, _) => Reason::Gone,
-                (Some(_), Some(broken)) => Reason::Broken(broken),
-                (Some(status), None) if status.contains(ControllerStatus::FATAL) => Reason::Fatal,
-                (Some(_), None) if has_let_go => Reason::NotReady,
-                (Some(_), None) => return false,
-            };
-            log::error!("{name}: {reason}; out of service until the next start");
-            *self = Self::Resetting;
-            if status.is_some() {
-                stop(registers);
-                // Fallen by itself is not yet stopped: the next look tells.
-                return false;
-            }
-        }
-        if has_let_go {
-            *self = Self::Stopped;
-        }
-        has_let_go
     }
 }

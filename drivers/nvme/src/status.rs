@@ -15,6 +15,8 @@ impl Status {
     pub const INVALID_OPCODE: Self = Self(0x001);
     /// A field of the command that it does not take.
     pub const INVALID_FIELD: Self = Self(0x002);
+    /// Given up, as was asked for.
+    pub const ABORTED: Self = Self(0x007);
     /// Sectors past the end.
     pub const OUT_OF_RANGE: Self = Self(0x080);
     /// Media errors: could not be written.

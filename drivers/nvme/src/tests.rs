@@ -8,26 +8,26 @@ use crate::error::Error;
 use crate::identify::Unusable;
 use crate::model::{Model, Namespace, Quirks, Settings, Window};
 use crate::status::Status;
-use io::{Disk as _, Frame, Instant, Op, Outcome, Request, SLOT_BYTES, WriteCache};
+use io::{Disk as _, Frame, Op, Outcome, Request, SLOT_BYTES, WriteCache};
 use std::collections::BTreeMap;
 use std::vec;
 use std::vec::Vec;
 
-fn disks(model: &Model) -> Vec<Disk<Window>> {
+pub(crate) fn disks(model: &Model) -> Vec<Disk<Window>> {
     let results = model.bring_up(16).into_iter();
     results
         .map(|result| result.expect("it is a disk"))
         .collect()
 }
 
-fn start(settings: Settings) -> (Model, Disk<Window>) {
+pub(crate) fn start(settings: Settings) -> (Model, Disk<Window>) {
     let model = Model::new(settings);
     let mut disks = disks(&model);
     assert_eq!(disks.len(), 1);
     (model, disks.remove(0))
 }
 
-fn plain() -> (Model, Disk<Window>) {
+pub(crate) fn plain() -> (Model, Disk<Window>) {
     start(Settings::default())
 }
 
@@ -46,7 +46,7 @@ fn quirk(change: impl FnOnce(&mut Quirks)) -> Error {
     refused(settings)
 }
 
-fn request(op: Op, lba: u64, sectors: u32, ticket: u32) -> Request {
+pub(crate) fn request(op: Op, lba: u64, sectors: u32, ticket: u32) -> Request {
     Request {
         op,
         lba,
@@ -69,7 +69,12 @@ fn pattern(seed: u64) -> [u8; 512] {
 }
 
 /// Runs one request whole.
-fn one(model: &Model, disk: &mut Disk<Window>, request: Request, frame: Frame) -> (Outcome, Frame) {
+pub(crate) fn one(
+    model: &Model,
+    disk: &mut Disk<Window>,
+    request: Request,
+    frame: Frame,
+) -> (Outcome, Frame) {
     disk.submit(request, frame);
     disk.kick();
     model.serve_all(1);
@@ -522,156 +527,6 @@ fn silence_and_refusal_at_the_start_are_named_with_their_command() {
         let refused = Error::Refused { command, status };
         assert_eq!(quirk(|quirks| quirks.refuses = Some(command)), refused);
     }
-}
-
-#[test]
-fn silence_is_noticed_after_30_seconds_and_its_end_too() {
-    let (model, mut disk) = plain();
-    let start = 10_000_000;
-    disk.tick(Instant(start));
-    disk.submit(request(Op::Write, 0, 1, 0), model.frames(1, 0).remove(0));
-    disk.kick();
-    disk.tick(Instant(start + 30_000_000));
-    assert!(!disk.is_silent());
-    disk.tick(Instant(start + 31_000_000));
-    assert!(disk.is_silent());
-    assert!(
-        disk.lent(0, |_| ()).is_some(),
-        "it is still the controller's"
-    );
-    model.serve_all(1);
-    assert!(disk.poll_done().is_some());
-    disk.tick(Instant(start + 32_000_000));
-    assert!(!disk.is_silent());
-}
-
-/// Lends nine requests, lets `happen`, and expects each frame once, as a fault,
-/// and only when the controller has stopped.
-fn out_of_service(happen: impl FnOnce(&Model, &mut Disk<Window>), stops: bool) {
-    let (model, mut disk) = start(Settings {
-        queue_entries: 8,
-        ..Settings::default()
-    });
-    let mut frames = model.frames(12, 0);
-    for ticket in 0..9 {
-        disk.submit(request(Op::Write, 0, 1, ticket), frames.remove(0));
-    }
-    disk.kick();
-    model.fetch(1, 2);
-    happen(&model, &mut disk);
-    let mut tickets = vec![];
-    let mut take = |disk: &mut Disk<Window>| {
-        while let Some(done) = disk.poll_done() {
-            assert_eq!(done.outcome, Outcome::Fault);
-            tickets.push(done.request.ticket);
-        }
-        tickets.len()
-    };
-    assert_eq!(take(&mut disk), 0);
-    disk.tick(Instant(1));
-    if stops {
-        assert!(!model.is_enabled(), "it is told to stop");
-        assert_eq!(take(&mut disk), 0, "it may still touch its frames");
-        disk.tick(Instant(2));
-        assert_eq!(take(&mut disk), 0, "it has not stopped yet");
-        model.elapse(1_000_000);
-        disk.tick(Instant(3));
-    }
-    assert_eq!(take(&mut disk), 9);
-    disk.submit(request(Op::Read, 0, 1, 9), frames.remove(0));
-    disk.kick();
-    assert_eq!(take(&mut disk), 10);
-    assert!(!disk.arm());
-    assert!(!disk.tick(Instant(4)));
-    tickets.sort_unstable();
-    assert!(tickets.iter().copied().eq(0..10), "each comes back once");
-}
-
-#[test]
-fn a_controller_that_fails_gives_everything_back_as_a_fault_when_it_has_stopped() {
-    out_of_service(|model, _| model.fail(), true);
-}
-
-#[test]
-fn a_controller_that_is_pulled_out_gives_everything_back_at_once() {
-    out_of_service(|model, _| model.vanish(), false);
-}
-
-#[test]
-fn a_number_that_was_never_given_stops_the_controller() {
-    for id in [4, 0x00ff, 0x0100, 0xffff] {
-        let forge = |model: &Model, disk: &mut Disk<Window>| {
-            model.forge(1, id);
-            assert!(disk.poll_done().is_none());
-            assert!(!disk.arm(), "the next tick looks after it");
-        };
-        out_of_service(forge, true);
-    }
-}
-
-#[test]
-fn an_answer_that_comes_twice_is_not_taken_for_the_next_request_in_its_slot() {
-    let (model, mut disk) = plain();
-    let mut frames = model.frames(2, 0);
-    disk.submit(request(Op::Write, 0, 1, 0), frames.remove(0));
-    disk.kick();
-    model.fetch(1, 1);
-    let id = model.taken(1, 0).id;
-    model.serve(1, 0);
-    assert!(disk.poll_done().is_some());
-    disk.submit(request(Op::Write, 0, 1, 1), frames.remove(0));
-    disk.kick();
-    model.forge(1, id);
-    assert!(disk.poll_done().is_none());
-    assert!(disk.lent(1, |_| ()).is_some());
-    disk.tick(Instant(1));
-    assert!(!model.is_enabled());
-}
-
-#[test]
-fn the_end_of_a_controller_is_the_end_of_all_its_disks_and_none_restarts_it() {
-    let model = Model::new(Settings {
-        namespaces: vec![Namespace::new(1, 64), Namespace::new(2, 64)],
-        ..Settings::default()
-    });
-    let mut disks = disks(&model);
-    let mut frames = model.frames(2, 0);
-    for disk in &mut disks {
-        disk.submit(request(Op::Write, 0, 1, 0), frames.remove(0));
-    }
-    model.fail();
-    disks[0].tick(Instant(1));
-    assert!(!model.is_enabled());
-    // The other one does not know yet.
-    disks[1].kick();
-    model.elapse(1_000_000);
-    for now in 2..4 {
-        for disk in &mut disks {
-            disk.tick(Instant(now));
-        }
-    }
-    for disk in &mut disks {
-        let done = disk.poll_done().expect("given back");
-        assert_eq!(done.outcome, Outcome::Fault);
-    }
-    assert!(!model.is_enabled());
-}
-
-#[test]
-fn a_controller_that_does_not_stop_keeps_its_frames_until_it_does() {
-    let (model, mut disk) = plain();
-    disk.submit(request(Op::Read, 0, 1, 0), model.frames(1, 0).remove(0));
-    disk.kick();
-    model.fail();
-    model.set_never_stops(true);
-    for now in 1..100 {
-        disk.tick(Instant(now));
-        model.elapse(1_000_000);
-        assert!(disk.poll_done().is_none());
-    }
-    model.set_never_stops(false);
-    disk.tick(Instant(100));
-    assert!(disk.poll_done().is_some());
 }
 
 #[test]

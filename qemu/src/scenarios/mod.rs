@@ -156,7 +156,8 @@ static ALL: &[Scenario] = &[
     },
     Scenario {
         name: "nvme",
-        sentence: "a namespace of an NVMe controller is an export, and keeps what is written",
+        sentence: "a namespace of an NVMe controller is an export, keeps what is written, and says \
+                   in SMART what its controller warns of",
         limit: seconds(60),
         linux: false,
         neighbours: None,

@@ -1,12 +1,16 @@
 //! A node whose disks are namespaces of NVMe controllers.
 
 use super::disks::{self, LONG, SHORT, flow};
-use super::world::{self, CLIENT, blame, must};
-use crate::client::{AtaRequest, Client, ata};
+use super::world::{self, CLIENT, blame, must, until};
+use crate::client::{AtaRequest, Client, Export, ata};
 use crate::pattern::SECTOR_BYTES;
-use crate::{Context, Disk, Failure, Report};
+use crate::{Context, Disk, Failure, Machine, Report};
 
 const MIB: u64 = 1 << 20;
+/// SMART: will the disk fail? The key, which is also the answer "no", and "yes".
+const RETURN_STATUS: u8 = 0xda;
+const WELL: u64 = 0xc2_4f00;
+const FAILING: u64 = 0x2c_f400;
 
 /// Disks on NVMe controllers, one that is well and several that are not plain.
 pub(super) fn nvme(context: &mut Context) -> Result<Report, Failure> {
@@ -42,7 +46,7 @@ fn errors_and_namespaces(context: &Context) -> Result<(), Failure> {
         let device = format!("nvme-ns,bus=pair,drive=namespace{number},nsid={number}");
         recipe = recipe.arguments(&["-drive", &drive, "-device", &device]);
     }
-    let node = recipe.start(context.folder())?;
+    let mut node = recipe.start(context.folder())?;
     let exports = world::exports(context, &node, &mut client, 3)?;
     disks::only_the_bad_sector_fails(context, &node, &mut client, &exports[0])?;
 
@@ -93,6 +97,46 @@ fn errors_and_namespaces(context: &Context) -> Result<(), Failure> {
             LONG,
             flow(context, u8::MAX),
         )
-        .map(drop)
-        .map_err(blame(&node))
+        .map_err(blame(&node))?;
+    a_warning_is_told(context, &mut node, &mut client, &exports)
+}
+
+/// The pair's controller runs out of spare blocks: both its namespaces say so.
+fn a_warning_is_told(
+    context: &Context,
+    node: &mut Machine,
+    client: &mut Client,
+    exports: &[Export],
+) -> Result<(), Failure> {
+    let smart = AtaRequest {
+        feature: RETURN_STATUS,
+        opcode: ata::SMART,
+        lba: WELL,
+        ..AtaRequest::default()
+    };
+    let mut says = |export: &Export, node: &Machine| {
+        client
+            .ata(export, smart, &[], 0, context.seconds(5))
+            .map(|reply| reply.ata_lba() & 0xff_ff00)
+            .map_err(blame(node))
+    };
+    must(says(&exports[2], node)? == WELL, node, || {
+        "a disk that is well says that it fails".to_owned()
+    })?;
+    let spare_is_low = serde_json::json!({
+        "path": "/machine/peripheral/pair",
+        "property": "smart_critical_warning",
+        "value": 1,
+    });
+    node.qmp().run("qom-set", spare_is_low)?;
+    let within = context.seconds(10);
+    for export in &exports[1..] {
+        until(
+            within,
+            node,
+            || "the controller warns, and SMART says nothing of it".to_owned(),
+            || says(export, node).is_ok_and(|status| status == FAILING),
+        )?;
+    }
+    node.wait_for("it says that it will fail", within).map(drop)
 }

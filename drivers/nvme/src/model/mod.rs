@@ -15,6 +15,9 @@
 //!   that lost count must not make us give a frame away.
 //! - [`Model::fail`]: it says that it can not go on.
 //! - [`Model::vanish`]: it is pulled out.
+//! - [`Model::warn`]: it says that it will fail, because nobody replaces a drive
+//!   that is silent about it.
+//! - [`Model::plant`]: it begins to do something wrong.
 //!
 //! Time is the model's own: it passes with every look at the clock.
 
@@ -111,6 +114,8 @@ pub struct Quirks {
     pub never_starts: bool,
     /// Told to start, it fails.
     pub fails_at_start: bool,
+    /// Told to abort a command, it says that it can not.
+    pub never_aborts: bool,
     /// It has admin commands only.
     pub admin_only: bool,
     /// An admin command that it never answers.
@@ -161,6 +166,9 @@ struct State {
     changes_at: Option<u64>,
     fatal: bool,
     gone: bool,
+    warning: u8,
+    /// How often it was started.
+    starts: u32,
     admin: [u32; 5],
     queues: BTreeMap<u16, Pair>,
     /// Completion queues without their submission queue: places, address, message.
@@ -201,6 +209,8 @@ impl Model {
             changes_at: None,
             fatal: false,
             gone: false,
+            warning: 0,
+            starts: 0,
             admin: [0; 5],
             queues: BTreeMap::new(),
             halves: BTreeMap::new(),
@@ -280,6 +290,21 @@ impl Model {
     /// Says that it can not go on.
     pub fn fail(&self) {
         self.with(|state| state.fatal = true);
+    }
+
+    /// Its health log has this critical warning.
+    pub fn warn(&self, warning: u8) {
+        self.with(|state| state.warning = warning);
+    }
+
+    /// What it does wrong from now on.
+    pub fn plant(&self, quirks: Quirks) {
+        self.with(|state| state.settings.quirks = quirks);
+    }
+
+    /// How often it was started.
+    pub fn starts(&self) -> u32 {
+        self.with(|state| state.starts)
     }
 
     /// Is pulled out.
@@ -480,6 +505,7 @@ impl State {
             ),
         );
         self.queues.insert(0, pair);
+        self.starts += 1;
         self.fatal = quirks.fails_at_start;
         let starts = !quirks.never_starts && !quirks.fails_at_start;
         self.changes_at = starts.then_some(self.now_us + READY_US);
@@ -566,6 +592,8 @@ impl State {
                     let granted = self.settings.queues - 1;
                     (Status::SUCCESS, granted << 16 | granted)
                 }
+                Opcode::GET_LOG_PAGE => (self.log(taken), 0),
+                Opcode::ABORT => (Status::SUCCESS, self.abort(taken)),
                 Opcode::CREATE_COMPLETION => (self.create_completion(taken), 0),
                 Opcode::CREATE_SUBMISSION => (self.create_submission(taken), 0),
                 other => panic!("admin command {:#x}", other.0),
@@ -573,6 +601,38 @@ impl State {
         };
         let id = taken.id ^ u16::from(quirks.wrong_numbers);
         self.post(0, id, status, result);
+    }
+
+    /// The log of its health, 512 bytes.
+    fn log(&mut self, taken: &Taken) -> Status {
+        assert_eq!(taken.namespace, u32::MAX, "the log is the controller's");
+        assert_eq!(
+            taken.arguments[0],
+            127 << 16 | 2,
+            "512 bytes of the health log"
+        );
+        assert_eq!(taken.arguments[1..], [0; 5]);
+        let mut log = [0; 512];
+        log[0] = self.warning;
+        self.memory.write(taken.data[0], &log);
+        Status::SUCCESS
+    }
+
+    /// Gives a command up if it can; 1 if not.
+    fn abort(&mut self, taken: &Taken) -> u32 {
+        let [queue, id] = [taken.arguments[0] as u16, (taken.arguments[0] >> 16) as u16];
+        assert!(queue != 0, "admin commands are not aborted");
+        // What it was not told to fetch yet it would have to look for.
+        let never = self.settings.quirks.never_aborts;
+        let in_hand = &mut self.pair(queue).in_hand;
+        match in_hand.iter().position(|command| command.id == id) {
+            Some(index) if !never => {
+                in_hand.remove(index);
+                self.post(queue, id, Status::ABORTED, 0);
+                0
+            }
+            _ => 1,
+        }
     }
 
     fn places(&self, taken: &Taken) -> (u16, u16) {
