@@ -152,7 +152,7 @@ const HOUSE: &[Room] = &[
         name: "image",
         // The node's own parser reads the settings that go into an image.
         ours: &["door", "node"],
-        others: &["miniz_oxide", "sha2"],
+        others: &["miniz_oxide", "sha2", "zopfli"],
         tests: &["fatfs", "hermit-entry"],
     },
     Room {
