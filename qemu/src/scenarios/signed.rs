@@ -7,7 +7,7 @@
 use crate::packages::{self, Need};
 use crate::{Context, Failure, OrFail, Report};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// What the README tells operators to use.
@@ -26,8 +26,37 @@ const NEEDS: [Need; 3] = [
     },
 ];
 
+/// Installs the tools.
+pub(super) fn prepare() -> Result<(), Failure> {
+    packages::ensure(&NEEDS, &mut |_| {})
+}
+
+/// A copy of the boot file, signed with the key in the file `key`, which needs
+/// `password`.
+pub(super) fn sign(
+    context: &Context,
+    key: &Path,
+    certificate: &Path,
+    password: &str,
+) -> Result<PathBuf, Failure> {
+    let folder = context.folder();
+    let boot_file = &context.boot().boot_file;
+    for (from, to) in [
+        (key, "locked.key"),
+        (certificate, "db.crt"),
+        (boot_file, "ublade"),
+    ] {
+        fs::copy(from, folder.join(to)).or_fail(from.display())?;
+    }
+    let unlock = format!("pkcs8 -in locked.key -passin pass:{password} -out db.key");
+    succeed(folder, "openssl", &unlock)?;
+    let sign = "--key db.key --cert db.crt --output ublade.signed ublade";
+    succeed(folder, "sbsign", sign)?;
+    Ok(folder.join("ublade.signed"))
+}
+
 pub(super) fn signed(context: &mut Context) -> Result<Report, Failure> {
-    packages::ensure(&NEEDS, &mut |_| {})?;
+    prepare()?;
     let folder = context.folder().to_path_buf();
     let boot_file = &context.boot().boot_file;
     let original = fs::read(boot_file).or_fail("the boot file cannot be read")?;

@@ -1,7 +1,8 @@
 //! The boot matrix: every route by which the node starts, one row each.
 //!
 //! A row ends when sectors that were put on a disk before the start have come back
-//! over the wire. The node is given no setting but those that the route itself
+//! over the wire; those of `failures`, when the node has said why it can not start.
+//! The node is given no setting but those that the route itself
 //! brings: with none at all it must serve every disk, read-only, at an address
 //! that it makes from its card.
 //!
@@ -13,10 +14,12 @@
 
 mod direct;
 mod diskless;
+mod failures;
 mod loaders;
 mod media;
 mod network;
 mod ovmf;
+mod secure;
 mod uefi;
 
 use super::world::{self, CLIENT, NODE, blame, must};
@@ -124,8 +127,10 @@ pub fn rows() -> impl Iterator<Item = &'static Row> {
         media::ROWS,
         loaders::ROWS,
         uefi::ROWS,
+        secure::ROWS,
         network::ROWS,
         diskless::ROWS,
+        failures::ROWS,
     ]
     .into_iter()
     .flatten()

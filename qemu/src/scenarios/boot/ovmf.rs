@@ -11,18 +11,40 @@ pub(super) const DEBS: (&str, &[&str]) = ("ovmf", &["ovmf"]);
 pub(super) struct Ovmf {
     code: PathBuf,
     variables: PathBuf,
+    /// Only the firmware may change its variables, which takes a mode of the
+    /// processor of its own.
+    is_guarded: bool,
 }
 
 impl Ovmf {
     /// Fetches it, and gives the scenario variables of its own.
     pub(super) fn prepare(context: &Context) -> Result<Self, Failure> {
+        Self::of(context, "OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd", false)
+    }
+
+    /// The same with Secure Boot on, and keys in it that everybody knows.
+    pub(super) fn secure(context: &Context) -> Result<Self, Failure> {
+        let variables = "OVMF_VARS_4M.snakeoil.fd";
+        Self::of(context, "OVMF_CODE_4M.secboot.fd", variables, true)
+    }
+
+    fn of(
+        context: &Context,
+        code: &str,
+        variables_of: &str,
+        is_guarded: bool,
+    ) -> Result<Self, Failure> {
         let folder = context.debs().unpacked(DEBS.0, DEBS.1)?;
         let folder = folder.join("usr/share/OVMF");
         let variables = context.folder().join("uefi-variables.fd");
-        fs::copy(folder.join("OVMF_VARS_4M.fd"), &variables)
+        fs::copy(folder.join(variables_of), &variables)
             .or_fail(format_args!("cannot write {}", variables.display()))?;
-        let code = folder.join("OVMF_CODE_4M.fd");
-        Ok(Self { code, variables })
+        let code = folder.join(code);
+        Ok(Self {
+            code,
+            variables,
+            is_guarded,
+        })
     }
 
     /// `recipe` with this firmware.
@@ -30,6 +52,12 @@ impl Ovmf {
         let flash = |unit: u32, file: &Path, more: &str| {
             let file = file.display();
             format!("if=pflash,unit={unit},format=raw,file={file}{more}")
+        };
+        let recipe = if self.is_guarded {
+            let only_in_smm = "driver=cfi.pflash01,property=secure,value=on";
+            recipe.arguments(&["-machine", "smm=on", "-global", only_in_smm])
+        } else {
+            recipe
         };
         recipe.arguments(&[
             "-drive",
