@@ -98,6 +98,10 @@ pub fn saved(records: &[u8]) -> Saved<'_> {
         else {
             continue;
         };
+        if lines.len() > SETTINGS_BYTES_MAX {
+            // Never written by us: half of a text is nobody's wish.
+            continue;
+        }
         match *which {
             LINES_NOW => {
                 saved.lines = lines;
@@ -523,6 +527,12 @@ mod tests {
         assert_eq!(saved(&loaded.records), told);
         assert_eq!(records(&loaded.records).count(), count);
         assert_eq!(saved(&[]), Saved::default());
+
+        let mut longer = vec![0; SETTINGS_HEAD + SETTINGS_BYTES_MAX + 1];
+        longer[..2]
+            .copy_from_slice(&((SETTINGS_HEAD + SETTINGS_BYTES_MAX + 1) as u16).to_le_bytes());
+        (longer[2], longer[3]) = (NODE, LINES_NOW);
+        assert_eq!(saved(&longer), Saved::default());
     }
 
     #[test]
