@@ -8,7 +8,7 @@
 //!
 //! A port that does not take a byte in time is taken for absent, for good.
 
-use crate::arch::Port;
+use crate::arch::{self, Port};
 use crate::screen::Screen;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
@@ -20,7 +20,7 @@ use node::config::LogLevel;
 /// Bytes that are kept.
 const KEPT_BYTES: usize = 8192;
 /// Bytes that the port takes at once when it is empty.
-const FIFO_BYTES: usize = 16;
+pub const FIFO_BYTES: usize = 16;
 /// How often we ask whether the port is empty. A byte at the slowest speed takes
 /// milliseconds, a question about one microsecond.
 const ASK_MAX: u32 = 100_000;
@@ -41,8 +41,15 @@ impl Uart {
     const LINE_DIVISOR: u8 = 0x80;
     /// Line: 8 bits, no parity, one stop bit.
     const LINE_8N1: u8 = 0x03;
+    /// Interrupts: when something has arrived.
+    const INTERRUPTS_DATA: u8 = 0x01;
+    /// Modem: ready, request to send, and interrupts reach the line (a PC's wiring).
+    const MODEM_READY: u8 = 0x03;
+    const MODEM_INTERRUPTS: u8 = 0x08;
     /// Status: all that was given has been taken.
     const STATUS_EMPTY: u8 = 0x20;
+    /// Status: something has arrived.
+    const STATUS_DATA: u8 = 0x01;
 
     fn register(self, offset: u16) -> Port {
         Port(self.0 + offset)
@@ -65,7 +72,7 @@ impl Uart {
         uart.register(Self::INTERRUPTS).write(high);
         uart.register(Self::LINE).write(Self::LINE_8N1);
         uart.register(Self::FIFO).write(0x07); // on, and cleared
-        uart.register(Self::MODEM).write(0x03); // ready, request to send
+        uart.register(Self::MODEM).write(Self::MODEM_READY);
         Some(uart)
     }
 
@@ -76,6 +83,26 @@ impl Uart {
     /// Waits until the port takes bytes; false if it never does.
     fn wait(self) -> bool {
         (0..ASK_MAX).any(|_| self.is_empty())
+    }
+
+    /// The line of its interrupt: COM1 and COM3 share one, COM2 and COM4 another.
+    fn line(self) -> u32 {
+        if self.0 & 0x100 != 0 { 4 } else { 3 }
+    }
+
+    /// Wakes us when something arrives, if the machine can.
+    fn open_interrupt(self) {
+        if arch::open_isa_line(self.line()) {
+            self.register(Self::MODEM)
+                .write(Self::MODEM_READY | Self::MODEM_INTERRUPTS);
+            self.register(Self::INTERRUPTS).write(Self::INTERRUPTS_DATA);
+        }
+    }
+
+    /// What has arrived, if anything has.
+    fn get(self) -> Option<u8> {
+        let has_data = self.register(Self::STATUS).read() & Self::STATUS_DATA != 0;
+        has_data.then(|| self.register(Self::DATA).read())
     }
 
     fn put(self, byte: u8) {
@@ -202,9 +229,40 @@ pub fn listen(level: LogLevel) {
     log::set_max_level(level.into());
 }
 
-/// From now on lines are sent by [`pump`].
+/// From now on lines are sent by [`pump`], and somebody may type.
 pub fn go_to_background() {
     BACKGROUND.store(true, Ordering::Relaxed);
+    if let Some(uart) = CONSOLE.lock().uart {
+        uart.open_interrupt();
+    }
+}
+
+/// What has been typed on the port since the last call; how many bytes.
+pub fn typed(bytes: &mut [u8; FIFO_BYTES]) -> usize {
+    let Some(uart) = CONSOLE.lock().uart else {
+        return 0;
+    };
+    let mut len = 0;
+    while len < FIFO_BYTES
+        && let Some(byte) = uart.get()
+    {
+        // Where nothing is any more, reads give ones for ever: that ends here.
+        bytes[len] = byte;
+        len += 1;
+    }
+    len
+}
+
+/// Sends what `next` gives to whoever types, if the port is free and every line has
+/// been sent.
+pub fn answer(next: impl FnOnce(&mut [u8]) -> usize) {
+    let console = CONSOLE.lock();
+    let is_quiet = console.sent == console.written;
+    if let Some(uart) = console.uart.filter(|uart| is_quiet && uart.is_empty()) {
+        let mut bytes = [0; FIFO_BYTES];
+        let len = next(&mut bytes);
+        bytes[..len].iter().for_each(|byte| uart.put(*byte));
+    }
 }
 
 /// Sends a little, if the port is free, and draws a letter. True if there is more to send.

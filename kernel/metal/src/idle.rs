@@ -57,8 +57,8 @@ impl Idle {
     }
 
     /// Nothing moved in a turn at `now`: returns at once while it is worth
-    /// spinning, and after a sleep otherwise.
-    pub fn rest(&mut self, node: &mut Node, now: Instant) {
+    /// spinning, and after a sleep until `latest` at most otherwise.
+    pub fn rest(&mut self, node: &mut Node, now: Instant, latest: Option<Instant>) {
         let since = *self.since.get_or_insert(now);
         // A line that is still being sent goes out a little at a time.
         if console::pump() || now.since_us(since) < self.patience.spin_us() {
@@ -66,6 +66,7 @@ impl Idle {
             return;
         }
         let deadline = engine::next_deadline(node);
+        let deadline = latest.map_or(deadline, |latest| deadline.min(latest));
         let longest_us = self.nap_us.unwrap_or(SLEEP_MAX_US);
         let us = deadline.since_us(now).min(longest_us);
         if us == 0 || engine::arm(node) {

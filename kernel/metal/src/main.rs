@@ -38,6 +38,7 @@ mod power;
 mod probe;
 mod screen;
 mod survey;
+mod typist;
 
 use crate::boot::{Boot, Unusable};
 use crate::channels::Channels;
@@ -47,6 +48,7 @@ use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::power::Power;
 use crate::screen::Screen;
+use crate::typist::Typist;
 use door::handover::Door;
 use engine::{AnyDisk, AnyNic, Node};
 use io::{Clock as _, Disk as _, Nic, SLOT_BYTES, Text};
@@ -189,6 +191,7 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
 
     let patience = Patience::new(config.poll.value);
     let mut idle = Idle::new(clock, timer, patience, woken_by_cards);
+    let mut typist = Typist::new();
     let mut said = [0; 256];
     loop {
         let now = clock.now();
@@ -196,10 +199,11 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
         if len > 0 {
             node.hear(&said[..len]);
         }
+        typist.turn(&mut node, now);
         if engine::step(&mut node, now) {
             idle.busy();
         } else {
-            idle.rest(&mut node, now);
+            idle.rest(&mut node, now, typist.deadline(now));
         }
         if power.is_pressed(now) {
             info!("power button: finishing what is under way");

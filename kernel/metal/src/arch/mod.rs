@@ -15,7 +15,7 @@ mod port;
 pub use apic::{Timer, message, start_timer_count, timer_count};
 pub use cpu::{cpuid, hypervisor_leaves, tsc, write_msr};
 pub use interrupts::Exception;
-pub use ioapic::{open_line, second_controller};
+pub use ioapic::{open_isa_line, open_line, second_controller};
 pub use paging::{map_device, map_memory, vga_text};
 pub use port::Port;
 

@@ -61,22 +61,21 @@ pub enum Source {
     FwCfg,
     /// The kernel command line.
     CommandLine,
+    /// Set while the node runs; gone with it unless it is saved.
+    Live,
 }
 
 impl Source {
     const fn form(self) -> Form {
         match self {
             Self::CommandLine => Form::Words,
-            Self::Default | Self::Dhcp | Self::File | Self::Saved | Self::Smbios | Self::FwCfg => {
-                Form::Lines
-            }
+            _ => Form::Lines,
         }
     }
-}
 
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+    /// What it is called.
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::Default => "default",
             Self::Dhcp => "DHCP",
             Self::File => "ublade.conf",
@@ -84,7 +83,14 @@ impl fmt::Display for Source {
             Self::Smbios => "SMBIOS",
             Self::FwCfg => "fw_cfg",
             Self::CommandLine => "command line",
-        })
+            Self::Live => "set",
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

@@ -83,7 +83,6 @@ struct Connection {
 /// See the module's header.
 pub struct Http {
     port: u16,
-    pub token: Text<64>,
     connections: Vec<Connection>,
     scratch: Box<[u8]>,
     /// The wish of this turn: whose it is, and what came with it.
@@ -96,7 +95,7 @@ pub struct Http {
 }
 
 impl Http {
-    pub fn new(port: u16, token: Text<64>, sockets: &mut SocketSet<'static>, now: Instant) -> Self {
+    pub fn new(port: u16, sockets: &mut SocketSet<'static>, now: Instant) -> Self {
         let connect = |_| {
             let mut socket = Socket::new(
                 tcp::SocketBuffer::new(vec![0; REQUEST_BYTES]),
@@ -113,7 +112,6 @@ impl Http {
         };
         Self {
             port,
-            token,
             connections: (0..CONNECTIONS).map(connect).collect(),
             scratch: vec![0; FRAMED_BYTES].into_boxed_slice(),
             wish: None,
@@ -162,7 +160,7 @@ impl Http {
                 // One wish a turn: the next one stays where it is.
                 Phase::Reading if self.wish.is_some() => is_more = true,
                 Phase::Reading => {
-                    if let Some(answer) = self.read(index, sockets) {
+                    if let Some(answer) = self.read(index, sockets, view.token()) {
                         self.answered += 1;
                         self.connections[index].phase = match self.wish {
                             Some(_) => Phase::Wishing(answer),
@@ -200,7 +198,12 @@ impl Http {
     /// Looks at what has arrived of a request.
     #[cold]
     #[inline(never)]
-    fn read(&mut self, index: usize, sockets: &mut SocketSet<'static>) -> Option<Answer> {
+    fn read(
+        &mut self,
+        index: usize,
+        sockets: &mut SocketSet<'static>,
+        token: &str,
+    ) -> Option<Answer> {
         let connection = &mut self.connections[index];
         let socket = sockets.get_mut::<Socket<'_>>(connection.handle);
         if !socket.is_active() || !socket.may_recv() && !socket.can_recv() {
@@ -233,7 +236,7 @@ impl Http {
                     has_body: request.method != Method::Head,
                     ..plain(Document::Refusal(404))
                 };
-                match route(&request, self.token.as_str()) {
+                match route(&request, token) {
                     Routed::Look(document) => answer.document = document,
                     Routed::NotSo(allowed) => {
                         answer.document = Document::Refusal(405);

@@ -15,6 +15,7 @@ mod operate;
 mod out;
 mod pages;
 mod request;
+mod terminal;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -25,6 +26,7 @@ use crate::capture::Way;
 use crate::config::{Config, SAID_MAX, Said};
 use crate::events::Event;
 use crate::limits::SPARES_MIN;
+use crate::state::SETTINGS_BYTES_MAX;
 use address::Wanted;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -33,6 +35,7 @@ use io::{Disk, Frame, Instant, Nic, Text};
 use journal::Journal;
 use net::{Net, Settings};
 use pages::View;
+use terminal::Terminal;
 
 /// How many of a port's spares management may have; the others are AoE's.
 pub const FRAMES: usize = 4;
@@ -48,6 +51,8 @@ const FRAME_BYTES_MIN: usize = 60;
 
 /// Which port carries management.
 enum Choice {
+    /// None: there is a console, and nothing else.
+    Nowhere,
     /// The first with a link.
     First,
     /// The one that the operator named.
@@ -63,10 +68,24 @@ pub(crate) struct Facts {
     journal: Journal,
     /// The port that carries management now.
     port: Option<usize>,
-    has_token: bool,
+    /// Opens changes; empty if there is none.
+    token: Text<64>,
     http_port: u16,
     /// What holds because somebody said it.
     said: Vec<Said>,
+    /// What was set and may be saved: lines of settings.
+    draft: Vec<u8>,
+}
+
+impl Facts {
+    /// Whether a setting is as somebody wants it.
+    fn holds(&self, key: &str, value: &str) -> bool {
+        let said = self.said.iter().find(|said| said.key.as_str() == key);
+        match key {
+            "token" => self.token == Text::new(value),
+            _ => said.is_some_and(|said| said.text == Text::new(value)),
+        }
+    }
 }
 
 /// See the module's header.
@@ -78,6 +97,8 @@ pub(crate) struct Mgmt {
     /// Whether `facts.port` had a link when it was last looked at.
     had_link: bool,
     vlan: Option<u16>,
+    /// The serial console.
+    console: Terminal,
     /// Where settings are read to see what a start would make of them.
     check: Box<Config>,
     /// When its turn must come although nothing arrives.
@@ -116,13 +137,15 @@ fn named_port<N: Nic>(name: &str, node: &[crate::port::Port<N>]) -> Option<usize
 }
 
 impl<N: Nic, D: Disk> Node<N, D> {
-    /// Opens the management plane as the settings want it. `seed` is as random as
+    /// Opens the management plane as the settings want it: with `ip=off` only its
+    /// console. `seed` is as random as
     /// the machine can make it. All of its memory is taken here.
     #[cold]
     pub fn open_management(&mut self, config: &Config, boot: &crate::Boot<'_>, seed: u64) {
         let wanted = Wanted::parse(config.ip.value.as_str()).unwrap_or(Wanted::Dhcp);
         let name = config.net_mgmt.value;
         let choice = match named_port(name.as_str(), &self.ports) {
+            _ if wanted == Wanted::Off => Choice::Nowhere,
             Some(port) => Choice::Named(port),
             None => Choice::First,
         };
@@ -131,26 +154,21 @@ impl<N: Nic, D: Disk> Node<N, D> {
                 "net.mgmt={name}: no such port; the first with a link is used"
             ));
         }
-        let Some(first) = self.ports.first() else {
-            return;
-        };
-        if wanted == Wanted::Off {
-            return;
-        }
         let settings = Settings {
             wanted,
             hostname: config.hostname.value.as_str(),
             syslog: config.syslog.value.as_str(),
             ntp: config.ntp.value.as_str(),
         };
-        let mac = first.nic.mac();
+        // Without a port the address is as good as any.
+        let mac = self.ports.first().map_or([2; 6], |port| port.nic.mac());
         let mut net = Net::new(&settings, mac, seed, http::CONNECTIONS, self.now);
-        let token = config.token.value;
         let http = config
             .http
             .value
-            .map(|port| Http::new(port, token, &mut net.sockets, self.now));
-        for port in &mut self.ports {
+            .filter(|_| wanted != Wanted::Off)
+            .map(|port| Http::new(port, &mut net.sockets, self.now));
+        for port in self.ports.iter_mut().filter(|_| wanted != Wanted::Off) {
             port.spares_wanted = port.spares_wanted.max(SPARES_MIN + FRAMES);
         }
         let mut facts = Facts {
@@ -159,10 +177,12 @@ impl<N: Nic, D: Disk> Node<N, D> {
             boot_us: boot.boot_us,
             journal: Journal::new(),
             port: None,
-            has_token: !token.is_empty(),
+            token: config.token.value,
             http_port: config.http.value.unwrap_or(0),
             said: Vec::with_capacity(SAID_MAX),
+            draft: Vec::with_capacity(SETTINGS_BYTES_MAX),
         };
+        facts.draft.extend_from_slice(self.keeper.saved());
         facts.said.extend_from_slice(config.said());
         self.management = Some(Box::new(Mgmt {
             net,
@@ -171,9 +191,33 @@ impl<N: Nic, D: Disk> Node<N, D> {
             choice,
             had_link: false,
             vlan: config.vlan.value,
+            console: Terminal::new(true),
             check: Box::default(),
             due: self.now,
         }));
+    }
+
+    /// Takes what was typed on the serial console.
+    #[cold]
+    pub fn type_in(&mut self, bytes: &[u8]) {
+        let now = self.now;
+        if let Some(management) = &mut self.management {
+            management.console.type_in(bytes);
+            management.wake(now);
+        }
+    }
+
+    /// The next bytes to show to whoever types there, as many as `bytes` holds.
+    pub fn answer_typing(&mut self, bytes: &mut [u8]) -> usize {
+        let now = self.now;
+        let Some(management) = &mut self.management else {
+            return 0;
+        };
+        let len = management.console.take(bytes);
+        if len > 0 && management.console.is_due() {
+            management.wake(now);
+        }
+        len
     }
 
     /// Takes what was said on the console, for the page and the log server.
@@ -259,6 +303,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
                 is_more = true;
             }
         }
+        is_more |= self.turn_of_console(management, now);
         let Mgmt {
             net, http, facts, ..
         } = management;
@@ -283,15 +328,38 @@ impl<N: Nic, D: Disk> Node<N, D> {
             management.due = management.due.min(now + CAPTURE_US);
         }
         // A link that comes back is seen within a second.
-        if matches!(management.choice, Choice::First) || !management.had_link {
+        let is_anywhere = !matches!(management.choice, Choice::Nowhere);
+        if is_anywhere && (matches!(management.choice, Choice::First) || !management.had_link) {
             management.due = management.due.min(now + crate::limits::TICK_IDLE_US);
         }
+    }
+
+    /// Goes on with whoever is at the console. True if there is more to do at once.
+    #[cold]
+    fn turn_of_console(&mut self, management: &mut Mgmt, now: Instant) -> bool {
+        let Mgmt {
+            net,
+            facts,
+            console,
+            ..
+        } = &mut *management;
+        let view = View::new(self, facts, net.lease, net.wall, (0, 0), now);
+        console.turn(&view);
+        if let Some((wish, text)) = console.wish() {
+            let mut copy = [0; terminal::LINE_BYTES];
+            let copy = &mut copy[..text.len()];
+            copy.copy_from_slice(text);
+            let told = self.carry_out(management, wish, copy);
+            management.console.tell(told);
+        }
+        management.console.is_due()
     }
 
     /// Moves to another port if the present one has lost its link.
     fn choose_management_port(&self, management: &mut Mgmt) {
         let has_link = |port: usize| self.ports[port].link;
         let wanted = match (&management.choice, management.facts.port) {
+            (Choice::Nowhere, _) => None,
             (Choice::Named(port), _) => Some(*port),
             (Choice::First, Some(port)) if has_link(port) => Some(port),
             (Choice::First, before) => (0..self.ports.len())

@@ -10,6 +10,7 @@ use crate::closing::Order;
 use crate::config::{self, Complaint, Config, HIDDEN, Said, Source};
 use crate::keeper::SETTINGS;
 use crate::state::SETTINGS_BYTES_MAX;
+use alloc::vec::Vec;
 use aoe::Mac;
 use aoe::limits::{MASKS_MAX, MEMBERS_MAX};
 use core::fmt::{self, Write};
@@ -26,6 +27,12 @@ pub enum Wish {
     Members(u8),
     /// The text is what is saved.
     Save,
+    /// The text is one setting that holds from now on, as far as it can.
+    Set,
+    /// The text is a key that nobody sets here any more.
+    Unset,
+    /// What was set is saved.
+    SaveSet,
     /// What was saved before is saved again.
     SavePrevious,
     /// Frames are captured for so many seconds.
@@ -70,7 +77,18 @@ impl<N: Nic, D: Disk> Node<N, D> {
             Wish::Masks(slot) => self.admit_only(slot, text),
             Wish::Members(slot) => self.reserve_for(slot, text),
             Wish::Save => self.save(management, text),
-            Wish::SavePrevious => self.save_previous(management),
+            Wish::Set => set(management, text),
+            Wish::Unset => unset(management, text),
+            Wish::SaveSet => {
+                let mut copy = [0; SETTINGS_BYTES_MAX];
+                let text = copied(&mut copy, &management.facts.draft);
+                self.save(management, text)
+            }
+            Wish::SavePrevious => {
+                let mut copy = [0; SETTINGS_BYTES_MAX];
+                let text = copied(&mut copy, self.keeper.previously_saved());
+                self.save(management, text)
+            }
             Wish::Capture(seconds) => {
                 let until = self.now + u64::from(seconds) * 1_000_000;
                 self.capture.begin(until);
@@ -174,22 +192,14 @@ impl<N: Nic, D: Disk> Node<N, D> {
         if let Some(told) = complaint(&mut management.check, text) {
             return told;
         }
-        let effect = management.take_effect(text);
+        let effect = management.take_effect(text, Source::Saved);
+        management.facts.draft.clear();
+        management.facts.draft.extend_from_slice(text);
         self.keeper.save(text);
         Told {
             pending: Some(SETTINGS),
             ..Told::done(format_args!("settings are saved{effect}"))
         }
-    }
-
-    #[cold]
-    fn save_previous(&mut self, management: &mut Mgmt) -> Told {
-        // What is saved now is in force, or will be, and was checked.
-        let mut text = [0; SETTINGS_BYTES_MAX];
-        let previous = self.keeper.previously_saved();
-        let text = &mut text[..previous.len()];
-        text.copy_from_slice(previous);
-        self.save(management, text)
     }
 }
 
@@ -199,41 +209,48 @@ impl Mgmt {
     /// Lets settings that have been checked take effect, as far as they can while
     /// the node runs. Tells what became of each.
     #[cold]
-    fn take_effect(&mut self, text: &[u8]) -> Text<200> {
+    fn take_effect(&mut self, text: &[u8], source: Source) -> Text<200> {
         let (mut now, mut later, mut overruled) = (Keys::NEW, Keys::NEW, Keys::NEW);
         for (key, value) in config::lines(text) {
             let value = value.unwrap_or("");
-            let (key_text, shown) = (Text::new(key), Text::new(value));
-            let said = self.facts.said.iter().find(|said| said.key == key_text);
-            let said = said.copied();
-            match said {
-                Some(said) if said.source > Source::Saved => overruled.add(key),
-                Some(said) if said.text == shown && key != "token" => {}
-                _ if self.apply(key, value) => {
-                    now.add(key);
-                    self.facts.said.retain(|said| said.key != key_text);
-                    if self.facts.said.len() < self.facts.said.capacity() {
-                        let text = if key == "token" {
-                            Text::new(HIDDEN)
-                        } else {
-                            shown
-                        };
-                        self.facts.said.push(Said {
-                            key: key_text,
-                            text,
-                            source: Source::Saved,
-                        });
+            let key_text = Text::new(key);
+            let said = &mut self.facts.said;
+            let before = said.iter().position(|said| said.key == key_text);
+            let is_overruled = before.is_some_and(|at| said[at].source > source);
+            if self.facts.holds(key, value) {
+                // Who says the same once more makes it last.
+                if let Some(at) = before.filter(|_| source == Source::Saved) {
+                    let said = &mut self.facts.said[at];
+                    if said.source == Source::Live {
+                        said.source = source;
                     }
                 }
-                _ => later.add(key),
+            } else if is_overruled {
+                overruled.add(key);
+            } else if self.apply(key, value) {
+                now.add(key);
+                let text = if key == "token" { HIDDEN } else { value };
+                let new = Said {
+                    key: key_text,
+                    text: Text::new(text),
+                    source,
+                };
+                let said = &mut self.facts.said;
+                match before {
+                    Some(at) => said[at] = new,
+                    None if said.len() < said.capacity() => said.push(new),
+                    None => {}
+                }
+            } else {
+                later.add(key);
             }
         }
-        for said in &self.facts.said {
+        // What was saved before and is not any more.
+        let left_out = self.facts.said.iter().filter(|said| {
             let is_there = config::lines(text).any(|(key, _)| key == said.key.as_str());
-            if said.source == Source::Saved && !is_there {
-                later.add(said.key.as_str());
-            }
-        }
+            source == Source::Saved && said.source == source && !is_there
+        });
+        left_out.for_each(|said| later.add(said.key.as_str()));
         let mut effect = Text::EMPTY;
         for (keys, words) in [
             (now, "; in force now: "),
@@ -256,16 +273,76 @@ impl Mgmt {
             "hostname" => self.net.set_hostname(value),
             "syslog" => self.net.set_log_server(value),
             "ntp" => self.net.set_time_server(value),
-            "token" => {
-                self.facts.has_token = !value.is_empty();
-                match &mut self.http {
-                    Some(http) => http.token = Text::new(value),
-                    None => return false,
-                }
-            }
+            "token" => self.facts.token = Text::new(value),
             _ => return false,
         }
         true
+    }
+}
+
+/// Sets one setting, and has it among those that can be saved.
+#[cold]
+fn set(management: &mut Mgmt, text: &[u8]) -> Told {
+    if let Some(told) = complaint(&mut management.check, text) {
+        return told;
+    }
+    let Some((key, _)) = config::lines(text).next() else {
+        return Told::new(400, format_args!("a setting is key=value"));
+    };
+    let mut copy = [0; SETTINGS_BYTES_MAX];
+    let before = copied(&mut copy, &management.facts.draft);
+    let draft = &mut management.facts.draft;
+    without(before, key, draft);
+    if draft.len() + text.len() + 1 > SETTINGS_BYTES_MAX {
+        draft.clear();
+        draft.extend_from_slice(before);
+        return Told::new(
+            413,
+            format_args!("settings have {SETTINGS_BYTES_MAX} bytes at most"),
+        );
+    }
+    draft.extend_from_slice(text);
+    draft.push(b'\n');
+    let effect = management.take_effect(text, Source::Live);
+    Told::done(format_args!("{key} is set{effect}; save keeps it"))
+}
+
+/// Takes a key out of what can be saved.
+#[cold]
+fn unset(management: &mut Mgmt, key: &[u8]) -> Told {
+    let key = str::from_utf8(key).unwrap_or("");
+    let mut copy = [0; SETTINGS_BYTES_MAX];
+    let before = copied(&mut copy, &management.facts.draft);
+    without(before, key, &mut management.facts.draft);
+    let is_gone = config::lines(before).any(|(other, _)| other == key);
+    match is_gone {
+        true => Told::done(format_args!(
+            "{key} is left to others from the next start on; save keeps it so"
+        )),
+        false => Told::new(404, format_args!("nobody has set {key} here")),
+    }
+}
+
+/// `text` in a place of its own. It is no longer than what may be saved.
+#[cold]
+fn copied<'a>(place: &'a mut [u8; SETTINGS_BYTES_MAX], text: &[u8]) -> &'a [u8] {
+    let place = &mut place[..text.len()];
+    place.copy_from_slice(text);
+    place
+}
+
+/// The lines of `text` but those that set `key`, into `draft`, each with its end.
+#[cold]
+fn without(text: &[u8], key: &str, draft: &mut Vec<u8>) {
+    draft.clear();
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        if config::lines(line).all(|(other, _)| other != key) {
+            draft.extend_from_slice(line);
+        }
+    }
+    let is_open = draft.last().is_some_and(|last| *last != b'\n');
+    if is_open && draft.len() < SETTINGS_BYTES_MAX {
+        draft.push(b'\n');
     }
 }
 

@@ -1,6 +1,7 @@
 //! The management plane from the other end of the wire: a second IP stack, played
 //! by hand, with the node's own clock.
 
+mod console;
 mod operator;
 
 use super::pages::{Document, Topic};
@@ -340,7 +341,9 @@ fn a_vlan_hides_management_from_everybody_else() {
 fn management_that_is_off_answers_nothing() {
     let mut host = Host::new("ip=off");
     assert!(host.get(50_000, "/healthz").is_empty());
-    assert!(host.world.node.management.is_none());
+    let events = host.world.node.events();
+    assert_eq!(events.count_of(Event::ManagementReceived.into()), 0);
+    assert_eq!(events.count_of(Event::ManagementSent.into()), 0);
 }
 
 #[test]

@@ -50,7 +50,7 @@ const CURVES: [Curve; 2] = [
 ];
 
 /// Bytes a second in the units of disk makers.
-struct Rate(u64);
+pub(super) struct Rate(pub u64);
 
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -610,7 +610,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                 "<dt>The figures of this page<dd><pre>curl http://{}{colon}{number}/api/v1/status",
                 cidr.address()
             );
-            if self.facts.has_token {
+            if !self.token().is_empty() {
                 put!(
                     out,
                     "\ncurl -X POST -H \"Authorization: Bearer $TOKEN\" http://{}{colon}{number}/api/v1/reboot",
@@ -693,7 +693,7 @@ fn table(
 }
 
 /// A time since the start, for a person.
-struct Age(u64);
+pub(super) struct Age(pub u64);
 
 impl fmt::Display for Age {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

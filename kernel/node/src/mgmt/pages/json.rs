@@ -1,7 +1,6 @@
 //! The API: what the page shows, for programs.
 
 use super::{Step, Topic, View};
-use crate::config::{DEFAULTS, HIDDEN, Source, lines};
 use crate::events::{Event, Noted};
 use crate::mgmt::out::{Out, Quoted, Seconds, put};
 use crate::mgmt::time::Utc;
@@ -245,45 +244,23 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
         })
     }
 
-    /// What holds and who said so, what holds because nobody said anything, and
-    /// what is saved and waits for a start.
     fn json_config(&self, item: &mut usize, out: &mut Out<'_>) -> Step {
-        let said = &self.facts.said;
-        let is_said = |key: &str| said.iter().any(|said| said.key.as_str() == key);
-        let defaults = || DEFAULTS.iter().filter(|(key, _)| !is_said(key));
-        let waiting = || {
-            lines(self.node.keeper.saved()).filter(|(key, value)| {
-                let shown = io::Text::<48>::new(value.unwrap_or(""));
-                !said.iter().any(|said| {
-                    said.key.as_str() == *key && (said.text == shown || *key == "token")
-                })
-            })
-        };
-        let (first, second) = (said.len(), said.len() + defaults().count());
-        list(item, second + waiting().count(), out, |at, out| {
-            let mut row = |key: &str, value: &str, source: Source, holds: bool| {
-                put!(
-                    out,
-                    "{{\"key\":\"{}\",\"value\":\"{}\"",
-                    Quoted(key),
-                    Quoted(value)
-                );
-                put!(out, ",\"source\":\"{source}\",\"in_force\":{holds}}}");
+        list(item, self.settings().count(), out, |at, out| {
+            let Some(row) = self.settings().nth(at) else {
+                return;
             };
-            if let Some(said) = said.get(at) {
-                row(said.key.as_str(), said.text.as_str(), said.source, true);
-            } else if at < second {
-                if let Some((key, value)) = defaults().nth(at - first) {
-                    row(key, value, Source::Default, true);
-                }
-            } else if let Some((key, value)) = waiting().nth(at - second) {
-                let value = match key {
-                    "token" => HIDDEN,
-                    _ => value.unwrap_or(""),
-                };
-                let value = io::Text::<256>::new(value);
-                row(key, value.as_str(), Source::Saved, false);
-            }
+            put!(
+                out,
+                "{{\"key\":\"{}\",\"value\":\"{}\"",
+                Quoted(row.key),
+                Quoted(io::Text::<256>::new(row.value))
+            );
+            put!(
+                out,
+                ",\"source\":\"{}\",\"in_force\":{}}}",
+                row.source,
+                row.in_force
+            );
         })
     }
 
@@ -391,7 +368,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
             ),
             None => out.put("\"address\":null"),
         }
-        put!(out, ",\"read_only\":{}", !self.facts.has_token);
+        put!(out, ",\"read_only\":{}", self.token().is_empty());
         put!(
             out,
             ",\"answered\":{},\"cut_off\":{}}}",

@@ -8,11 +8,15 @@ mod html;
 mod json;
 mod metrics;
 mod pcap;
+mod text;
+
+pub use text::Show;
 
 use super::Facts;
 use super::net::Lease;
 use super::out::{Out, put};
 use super::time::Wall;
+use crate::config::{DEFAULTS, HIDDEN, Source, lines};
 use crate::histogram::Histogram;
 use crate::node::{Export, Node};
 use crate::station::Station;
@@ -153,6 +157,15 @@ enum Step {
     End,
 }
 
+/// A setting.
+struct Row<'a> {
+    key: &'a str,
+    value: &'a str,
+    source: &'static str,
+    /// Whether it holds now, or from the next start on.
+    in_force: bool,
+}
+
 /// The node as an answer sees it.
 pub struct View<'a, N, D> {
     node: &'a Node<N, D>,
@@ -245,6 +258,47 @@ impl<'a, N: Nic, D: Disk> View<'a, N, D> {
             }
             Step::End => false,
         }
+    }
+
+    /// The token that opens changes; empty if there is none.
+    pub fn token(&self) -> &'a str {
+        self.facts.token.as_str()
+    }
+
+    /// What holds and who said so, what holds because nobody said anything, and what
+    /// was set or saved and waits for a start.
+    fn settings(&self) -> impl Iterator<Item = Row<'a>> {
+        let (facts, saved) = (self.facts, self.node.keeper.saved());
+        let said = facts.said.iter().map(|said| Row {
+            key: said.key.as_str(),
+            value: said.text.as_str(),
+            source: said.source.name(),
+            in_force: true,
+        });
+        let is_said = |key: &str| facts.said.iter().any(|said| said.key.as_str() == key);
+        let defaults = DEFAULTS.iter().filter(move |(key, _)| !is_said(key));
+        let defaults = defaults.map(|&(key, value)| Row {
+            key,
+            value,
+            source: Source::Default.name(),
+            in_force: true,
+        });
+        let waiting = lines(&facts.draft).filter_map(move |(key, value)| {
+            let value = value.unwrap_or("");
+            let is_saved = lines(saved).any(|line| line == (key, Ok(value)));
+            let source = if is_saved {
+                Source::Saved
+            } else {
+                Source::Live
+            };
+            (!facts.holds(key, value)).then_some(Row {
+                key,
+                value: if key == "token" { HIDDEN } else { value },
+                source: source.name(),
+                in_force: false,
+            })
+        });
+        said.chain(defaults).chain(waiting)
     }
 
     /// Whether something of an export, or of the settings, is not durable yet.
