@@ -7,6 +7,7 @@
 pub mod boot;
 mod boots;
 mod cards;
+mod console;
 mod disks;
 mod durability;
 pub mod every_device;
@@ -126,6 +127,15 @@ static ALL: &[Scenario] = &[
         linux: false,
         neighbours: None,
         run: own_disk::settings,
+    },
+    Scenario {
+        name: "console",
+        sentence: "whoever types on the serial port is answered, and what is saved there holds \
+                   after a restart",
+        limit: seconds(60),
+        linux: false,
+        neighbours: None,
+        run: console::console,
     },
     Scenario {
         name: "state",

@@ -39,7 +39,7 @@ fn put_volume(disk: &mut [u8], label: &str, conf: &str) -> Result<(), Failure> {
 }
 
 /// A disk as our image lays it out.
-fn boot_disk(folder: &Path, conf: &str) -> Result<PathBuf, Failure> {
+pub(super) fn boot_disk(folder: &Path, conf: &str) -> Result<PathBuf, Failure> {
     let mut disk = vec![0; (VOLUME.0 + VOLUME.1) * SECTOR];
     for (index, (kind, (first, sectors))) in [(0x0e, VOLUME), (0xda, STATE)].iter().enumerate() {
         let entry = &mut disk[446 + index * 16..][..16];

@@ -401,12 +401,12 @@ impl Wrong<'_> {
 /// between.
 #[cold]
 fn read_macs<'a, 'b>(text: &'a [u8], list: &'b mut [Mac]) -> Result<&'b [Mac], Wrong<'a>> {
-    let text = str::from_utf8(text).map_err(|_| Wrong::NotText)?;
-    let is_between = |letter: char| letter.is_ascii_whitespace() || ",[]\"".contains(letter);
+    let is_between = |byte: &u8| byte.is_ascii_whitespace() || b",[]\"".contains(byte);
     let words = text.split(is_between).filter(|word| !word.is_empty());
     let (mut len, room) = (0, list.len());
     for word in words {
         let place = list.get_mut(len).ok_or(Wrong::TooMany(room))?;
+        let word = str::from_utf8(word).map_err(|_| Wrong::NotText)?;
         *place = config::mac(word).map_err(|what| Wrong::Word(word, what))?;
         len += 1;
     }
