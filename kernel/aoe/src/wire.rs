@@ -132,6 +132,36 @@ pub fn peek(bytes: &[u8]) -> Option<Peek> {
     })
 }
 
+/// The tag of an AoE frame, which an answer has from its question.
+#[cold]
+pub fn tag_of(bytes: &[u8]) -> Option<u32> {
+    let head: &[u8; HEADER_BYTES] = bytes.first_chunk()?;
+    let shift = shift_of(head)?;
+    let tag = bytes.get(shift + TAG..)?.first_chunk()?;
+    Some(u32::from_be_bytes(*tag))
+}
+
+/// Writes the question whether anybody answers for a slot of `shelf`, to everybody:
+/// a config read as an initiator sends it. Returns its length.
+///
+/// # Panics
+/// If `buffer` is shorter than [`WIRE_BYTES`].
+#[cold]
+pub fn ask(port: &Port, shelf: u16, tag: u32, buffer: &mut [u8]) -> usize {
+    let slot = slot_of(buffer);
+    slot[..FRAME_BYTES_MIN].fill(0);
+    slot[..6].copy_from_slice(&Mac::BROADCAST.0);
+    slot[6..12].copy_from_slice(&port.mac.0);
+    let body = body_of(slot, 0);
+    body[ETHERNET_BYTES - 2..ETHERNET_BYTES].copy_from_slice(&ETHERTYPE);
+    body[FLAGS] = VERSION;
+    let slot = Address::EVERYONE.slot;
+    set_address(body, Address { shelf, slot });
+    body[COMMAND] = crate::config::COMMAND;
+    body[TAG..][..4].copy_from_slice(&tag.to_be_bytes());
+    FRAME_BYTES_MIN
+}
+
 /// Bytes of a VLAN tag.
 pub(crate) const TAG_BYTES: usize = 4;
 /// Bytes of the Ethernet header.
@@ -150,6 +180,7 @@ pub(crate) const ERROR: usize = 15;
 pub(crate) const SHELF: usize = 16;
 pub(crate) const SLOT: usize = 18;
 pub(crate) const COMMAND: usize = 19;
+pub(crate) const TAG: usize = 20;
 
 /// Version 1, in the upper half of the flags byte.
 pub(crate) const VERSION: u8 = 0x10;

@@ -162,6 +162,7 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
     // As random as a machine without a source can be: what a stranger on the
     // segment cannot know is how long the firmware took.
     node.open_management(&config, &told, began ^ arch::tsc().rotate_left(32));
+    node.ask_before_going_online(arch::tsc() ^ began.rotate_left(32));
     for warning in node.warnings() {
         warn!("{warning}");
     }

@@ -119,7 +119,11 @@ impl<N: Nic, D: Disk> fmt::Display for Line<'_, N, D> {
                 let size = Bytes(export.volume.sectors.saturating_mul(512));
                 write!(f, "export {}: ", export.target.address())?;
                 write!(f, "{size}, {}, {}", export.planned.access, disk.name())?;
-                f.write_str(if export.online { "" } else { ", offline" })
+                f.write_str(if node.is_on_its_way(index) {
+                    ""
+                } else {
+                    ", offline"
+                })
             }
             Kind::MoreExports => {
                 let rest = &node.exports[EXPORTS_SHOWN..];
@@ -143,17 +147,21 @@ impl<N: Nic, D: Disk> fmt::Display for Line<'_, N, D> {
                 }
                 Ok(())
             }
-            Kind::Client => match node.exports.iter().find(|export| export.online) {
-                None if !node.exports.is_empty() => {
-                    f.write_str("every export is offline, as export=none says")
+            Kind::Client => {
+                match (0..node.exports.len()).find(|index| node.is_on_its_way(*index)) {
+                    None if !node.exports.is_empty() => {
+                        f.write_str("every export is offline, as export=none says")
+                    }
+                    None => {
+                        f.write_str("nothing is exported; ublade.ram.0=64M makes a disk in memory")
+                    }
+                    Some(index) => write!(
+                        f,
+                        "on a Linux client: modprobe aoe && aoe-discover && ls /dev/etherd/{}",
+                        node.exports[index].target.address()
+                    ),
                 }
-                None => f.write_str("nothing is exported; ublade.ram.0=64M makes a disk in memory"),
-                Some(export) => write!(
-                    f,
-                    "on a Linux client: modprobe aoe && aoe-discover && ls /dev/etherd/{}",
-                    export.target.address()
-                ),
-            },
+            }
         }
     }
 }

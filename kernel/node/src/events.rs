@@ -79,6 +79,10 @@ events! {
     ManagementDropped => "management_dropped",
     /// The management plane sent a frame.
     ManagementSent => "management_sent",
+    /// Somebody else answered under an address of ours.
+    Conflict => "conflict",
+    /// An export went offline, or stayed so, for somebody else has its address.
+    Yielded => "yielded",
     /// What hosts have set is durable on the boot disk.
     StateKept => "state_kept",
     /// The boot disk failed: what hosts set is volatile from then on.

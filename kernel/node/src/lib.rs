@@ -26,6 +26,7 @@ extern crate std;
 mod announce;
 mod banner;
 mod capture;
+mod claim;
 mod closing;
 pub mod config;
 mod crc;

@@ -2,6 +2,7 @@
 
 use crate::banner::Banner;
 use crate::capture::Capture;
+use crate::claim::Claims;
 use crate::closing::Closing;
 use crate::config::Config;
 use crate::events::Events;
@@ -102,6 +103,8 @@ pub(crate) enum At {
 pub(crate) struct Rarely<N, D> {
     /// Looks at links, MTUs and sizes.
     pub tick: fn(&mut Node<N, D>, Instant),
+    /// Asks for addresses, and lets exports go online that nobody else answers for.
+    pub claim: fn(&mut Node<N, D>, Instant),
     /// Gives management its turn. True if it did anything.
     pub manage: fn(&mut Node<N, D>, Instant) -> bool,
 }
@@ -122,6 +125,8 @@ pub struct Node<N, D> {
     /// What hosts have set, on its way to the boot disk.
     pub(crate) keeper: Keeper,
     pub(crate) events: Events,
+    /// Which addresses are surely ours.
+    pub(crate) claims: Claims,
     /// Frames for a person who looks.
     pub(crate) capture: Capture,
     pub(crate) clients: Clients,
@@ -273,6 +278,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
             waiting: Waiting::new(FRAMES_MAX),
             keeper,
             events: Events::new(),
+            claims: Claims::none(),
             capture: Capture::new(),
             clients: Clients::new(),
             history: History::new(now),
@@ -286,6 +292,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
             hostname: config.hostname.value,
             management: None,
             rarely: Rarely {
+                claim: Self::look_after_claims,
                 tick: Self::tick,
                 manage: Self::run_management,
             },
@@ -339,14 +346,14 @@ impl<N: Nic, D: Disk> Node<N, D> {
         let Some(index) = self.exports.iter().position(is_it) else {
             return false;
         };
-        let before = core::mem::replace(&mut self.exports[index].online, online);
-        match (before, online) {
-            (false, true) => {
-                self.shelf.put(slot, index as u8);
-                self.announce_everywhere(index);
+        match (self.exports[index].online, online) {
+            (false, true) if self.claim(index) => {}
+            (false, true) => self.appear(index),
+            (_, false) => {
+                self.leave_alone(index);
+                self.silence(index);
             }
-            (true, false) => self.shelf.clear(slot),
-            (true, true) | (false, false) => {}
+            (true, true) => {}
         }
         true
     }
@@ -363,6 +370,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
         if let Some(at) = self.keeper.deadline(self.now + limits::SOON_US) {
             deadline = deadline.min(at);
         }
+        deadline = deadline.min(self.claims.due());
         if let Some(management) = &self.management {
             deadline = deadline.min(management.due());
         }

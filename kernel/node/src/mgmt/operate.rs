@@ -113,7 +113,12 @@ impl<N: Nic, D: Disk> Node<N, D> {
         if !self.set_online(slot, online) {
             return no_such(slot);
         }
-        let state = if online { "online" } else { "offline" };
+        let is_online = |export: &crate::Export| export.planned.slot == slot && export.online;
+        let state = match (online, self.exports.iter().any(is_online)) {
+            (false, _) => "offline",
+            (true, true) => "online",
+            (true, false) => "online as soon as it is known that nobody else answers for it",
+        };
         let shelf = self.shelf.number();
         Told::done(format_args!(
             "e{shelf}.{slot} is {state}; the next start does what export= says"

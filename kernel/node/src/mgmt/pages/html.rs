@@ -348,6 +348,17 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                 );
             }
         }
+        for (index, export) in node.exports.iter().enumerate() {
+            if let Some(other) = node.claims.other(index).filter(|_| out.has_room()) {
+                begin(out);
+                put!(
+                    out,
+                    "<li>{} is {}: {other} answers for it, too.</li>",
+                    export.target.address(),
+                    if export.online { "online" } else { "offline" }
+                );
+            }
+        }
         for station in node.stations.iter().filter(|station| station.failing) {
             begin(out);
             put!(
@@ -386,6 +397,9 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     Bytes(export.volume.sectors.saturating_mul(512)),
                     export.planned.access
                 );
+                if !export.online {
+                    out.put(", <b>offline</b>");
+                }
                 if target.cache() == aoe::Cache::WriteBack {
                     out.put(", write-back");
                 }

@@ -33,6 +33,9 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     export.online,
                     Quoted(disk.name())
                 );
+                if let Some(other) = node.claims.other(at) {
+                    put!(out, ",\"claimed_by\":\"{other}\"");
+                }
                 put!(out, ",\"serial\":\"{}\"", Quoted(export.serial));
                 put!(
                     out,

@@ -335,6 +335,14 @@ impl<'a, N: Nic, D: Disk> View<'a, N, D> {
                 format_args!("disk {name} has reported errors"),
             );
         }
+        let is_claimed = |index: &usize| node.claims.other(*index).is_some();
+        if let Some(index) = (0..node.exports.len()).find(is_claimed) {
+            let address = node.exports[index].target.address();
+            return say(
+                State::Degraded,
+                format_args!("somebody else answers for {address}"),
+            );
+        }
         if let Some(index) = node.ports.iter().position(|port| !port.link) {
             return say(State::Degraded, format_args!("eth{index} has no link"));
         }

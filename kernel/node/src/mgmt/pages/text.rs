@@ -57,32 +57,43 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                 self.text_status(out);
                 false
             }
-            Show::Exports => rows(at, node.exports.iter(), out, |export, out| {
-                let (target, work) = (&export.target, &export.work);
-                let online = if export.online { "" } else { "OFFLINE, " };
-                put!(
-                    out,
-                    "{}  {}  {online}{}",
-                    target.address(),
-                    Bytes(export.volume.sectors.saturating_mul(512)),
-                    export.planned.access
-                );
-                put!(
-                    out,
-                    "  {} {}  {} masks, {} members",
-                    self.disk_of(export).disk.name(),
-                    export.serial,
-                    target.masks().len(),
-                    target.reservation().len()
-                );
-                put!(
-                    out,
-                    "  {} reads, {} writes, {} failed",
-                    work.requests[0],
-                    work.requests[1],
-                    work.failed
-                );
-            }),
+            Show::Exports => rows(
+                at,
+                node.exports.iter().enumerate(),
+                out,
+                |(index, export), out| {
+                    let (target, work) = (&export.target, &export.work);
+                    let online = match (export.online, node.claims.other(index)) {
+                        (false, _) if node.claims.is_asking(index) => "asked for, ",
+                        (true, None) => "",
+                        (true, Some(_)) => "CLAIMED BY ANOTHER, ",
+                        (false, None) => "OFFLINE, ",
+                        (false, Some(_)) => "OFFLINE: ANOTHER HAS IT, ",
+                    };
+                    put!(
+                        out,
+                        "{}  {}  {online}{}",
+                        target.address(),
+                        Bytes(export.volume.sectors.saturating_mul(512)),
+                        export.planned.access
+                    );
+                    put!(
+                        out,
+                        "  {} {}  {} masks, {} members",
+                        self.disk_of(export).disk.name(),
+                        export.serial,
+                        target.masks().len(),
+                        target.reservation().len()
+                    );
+                    put!(
+                        out,
+                        "  {} reads, {} writes, {} failed",
+                        work.requests[0],
+                        work.requests[1],
+                        work.failed
+                    );
+                },
+            ),
             Show::Disks => rows(at, node.stations.iter(), out, |station, out| {
                 let (disk, identity) = (&station.disk, station.disk.identity());
                 put!(
