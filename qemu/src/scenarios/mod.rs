@@ -447,12 +447,22 @@ static ALL: &[Scenario] = &[
     },
 ];
 
-static LONG: &[Scenario] = &[Scenario {
-    name: "manage-crowd-times",
-    sentence: "beside a thousand slow clients the p99 of AoE changes by less than 10 %, \
+static LONG: &[Scenario] = &[
+    Scenario {
+        name: "state-long",
+        sentence: "as `state`, killed at two hundred moments",
+        limit: seconds(1800),
+        linux: false,
+        neighbours: None,
+        run: own_disk::state_long,
+    },
+    Scenario {
+        name: "manage-crowd-times",
+        sentence: "beside a thousand slow clients the p99 of AoE changes by less than 10 %, \
                    measured in turns",
-    limit: seconds(600),
-    linux: false,
-    neighbours: Some(&[]),
-    run: manage::crowd_times,
-}];
+        limit: seconds(600),
+        linux: false,
+        neighbours: Some(&[]),
+        run: manage::crowd_times,
+    },
+];

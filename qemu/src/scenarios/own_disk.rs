@@ -19,8 +19,10 @@ const STATE: (usize, usize) = (1536, 512);
 const VOLUME: (usize, usize) = (2048, 4096);
 /// Shelf that only `ublade.conf` names.
 const SHELF: u16 = 77;
-/// How often the node is killed while it writes its state.
+/// How often the node is killed while it writes its state: always, and when there is
+/// time.
 const KILLS: u64 = 10;
+const MANY_KILLS: u64 = 200;
 
 /// Puts a volume with `ublade.conf` into `disk`.
 fn put_volume(disk: &mut [u8], label: &str, conf: &str) -> Result<(), Failure> {
@@ -147,6 +149,14 @@ fn string(context: &Context, client: &mut Client, export: &Export) -> Result<Vec
 }
 
 pub(super) fn state(context: &mut Context) -> Result<Report, Failure> {
+    killed(context, KILLS)
+}
+
+pub(super) fn state_long(context: &mut Context) -> Result<Report, Failure> {
+    killed(context, MANY_KILLS)
+}
+
+fn killed(context: &Context, kills: u64) -> Result<Report, Failure> {
     let switch = context.switch("net")?;
     let mut client = Client::new(&switch, CLIENT);
     let boot = boot_disk(context.folder(), &format!("shelf={SHELF}\nrw=all\n"))?;
@@ -155,7 +165,7 @@ pub(super) fn state(context: &mut Context) -> Result<Report, Failure> {
     let (mut told, mut asked) = (Vec::new(), Vec::new());
     let mut random: u64 = 0x5eed;
     let (mut old, mut new, mut acknowledged) = (0, 0, 0);
-    for round in 0..=KILLS {
+    for round in 0..=kills {
         let node = context
             .node(&format!("node-{round}"))
             .disk(Disk::file(&boot).serial("own"))
@@ -177,7 +187,7 @@ pub(super) fn state(context: &mut Context) -> Result<Report, Failure> {
             new += u64::from(found == asked);
         }
         told = found;
-        if round == KILLS {
+        if round == kills {
             break;
         }
         random = random
@@ -204,7 +214,7 @@ pub(super) fn state(context: &mut Context) -> Result<Report, Failure> {
     }
     let mut report = Report::new();
     report.note(format!(
-        "{KILLS} kills behind {acknowledged} sets that were told: of those under way {old} were lost, {new} kept, none was half"
+        "{kills} kills behind {acknowledged} sets that were told: of those under way {old} were lost, {new} kept, none was half"
     ));
     Ok(report)
 }
