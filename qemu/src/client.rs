@@ -16,29 +16,75 @@ pub use transfer::{Flow, Transfer};
 pub use wire::{Address, AtaRequest, Export, Identity, Reply, ata, command, hex};
 
 use crate::Failure;
+use crate::interface::Interface;
 use crate::network::{ETHERTYPE_AOE, Mac, Switch, Tap};
 use crate::pattern::SECTOR_BYTES;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 use wire::{REQUEST, at, succeeded};
 
-/// An initiator on a switch.
+/// An initiator, on a switch or on an interface of this machine.
 pub struct Client {
-    tap: Tap,
+    link: Link,
     mac: Mac,
     next_tag: u32,
     /// Responses that came while another was waited for, newest last.
     aside: VecDeque<Reply>,
 }
 
+/// Where its frames go.
+enum Link {
+    Port(Tap),
+    Interface(Interface),
+}
+
+impl Link {
+    fn send(&self, frame: &[u8]) {
+        match self {
+            Self::Port(tap) => tap.send(frame),
+            Self::Interface(interface) => interface.send(frame),
+        }
+    }
+
+    fn receive(&mut self, within: Duration) -> Option<Vec<u8>> {
+        match self {
+            Self::Port(tap) => tap.receive(within),
+            Self::Interface(interface) => interface.receive(within),
+        }
+    }
+
+    fn drain(&mut self) {
+        match self {
+            Self::Port(tap) => drop(tap.drain()),
+            // Others may go on sending for ever.
+            Self::Interface(interface) => {
+                let mut all = 0..DRAINED_MAX;
+                while all.next().is_some() && interface.receive(Duration::ZERO).is_some() {}
+            }
+        }
+    }
+}
+
+/// Frames of an interface that are forgotten at most.
+const DRAINED_MAX: usize = 4096;
 /// Responses that are kept aside at most.
 const ASIDE_MAX: usize = 256;
 
 impl Client {
     /// An initiator with address `mac` on a new port of `switch`.
     pub fn new(switch: &Switch, mac: Mac) -> Self {
+        Self::over(Link::Port(switch.tap(&format!("client/{mac}"))), mac)
+    }
+
+    /// An initiator on `interface`, with its address.
+    pub fn on(interface: Interface) -> Self {
+        let mac = interface.mac();
+        Self::over(Link::Interface(interface), mac)
+    }
+
+    fn over(link: Link, mac: Mac) -> Self {
         Self {
-            tap: switch.tap(&format!("client/{mac}")),
+            link,
             mac,
             // Bit 31 belongs to user programs (Linux ignores such tags).
             next_tag: 0x8000_0001,
@@ -51,9 +97,9 @@ impl Client {
         self.mac
     }
 
-    /// Its port.
-    pub fn tap(&self) -> &Tap {
-        &self.tap
+    /// The next frame, whatever it is.
+    pub fn frame(&mut self, within: Duration) -> Option<Vec<u8>> {
+        self.link.receive(within)
     }
 
     /// A tag that was not used before.
@@ -86,7 +132,7 @@ impl Client {
 
     /// Sends a frame exactly as it is.
     pub fn send(&self, frame: &[u8]) {
-        self.tap.send(frame);
+        self.link.send(frame);
     }
 
     /// The next AoE response to us or to everybody, whatever it answers.
@@ -120,7 +166,7 @@ impl Client {
     /// Forgets every response that has come so far.
     pub fn forget(&mut self) {
         self.aside.clear();
-        self.tap.drain();
+        self.link.drain();
     }
 
     /// Sends one request and waits for the answer with its tag. `None` is
@@ -375,7 +421,7 @@ impl Client {
         let deadline = Instant::now() + within;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let frame = self.tap.receive(left)?;
+            let frame = self.link.receive(left)?;
             let reply = Reply::parse(frame);
             if let Some(reply) = reply
                 && (reply.destination() == self.mac || reply.destination().is_group())

@@ -20,6 +20,7 @@ mod console;
 mod failure;
 pub mod faulty;
 pub mod initiator;
+pub mod interface;
 pub mod journal;
 pub mod machine;
 pub mod nbd;

@@ -47,6 +47,8 @@ pub const CURL: Tool = Tool::new("curl", "usr/bin/curl", &["curl"]);
 /// ICMP echo.
 pub const PING: Tool = Tool::new("ping", "bin/ping", &["iputils-ping"]);
 
+/// Another AoE target.
+pub const VBLADE: Tool = Tool::new("vblade", "usr/sbin/vblade", &["vblade"]);
 /// Collects figures.
 pub const PROMETHEUS: Tool = Tool::new("prometheus", "usr/bin/prometheus", &["prometheus"]);
 /// Reads figures and rules.

@@ -9,6 +9,7 @@ mod bench;
 mod build;
 mod command;
 mod coverage;
+mod discover;
 mod drivers;
 mod freestanding;
 mod fuzz;
@@ -47,6 +48,8 @@ enum Verb {
     Test(test::Options),
     /// What a request costs the node and vblade: counts, times, and a report
     Bench(bench::Options),
+    /// Every AoE target on a network interface, and what it says of itself (root)
+    Discover(discover::Options),
     /// The node in a simulated world: --seeds N, SEED, --mutants
     Sim(sim::Options),
     /// Any bytes for frames, settings, rings, tables: coverage-guided, or --seeded
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Verb::Run(options) => run::verb(&house, &options),
         Verb::Test(options) => test::verb(&house, &options),
         Verb::Bench(options) => bench::verb(&house, &options),
+        Verb::Discover(options) => discover::verb(&options),
         Verb::Sim(options) => sim::verb(&house, &options),
         Verb::Fuzz(options) => fuzz::verb(&house, &options),
         Verb::Coverage => coverage::verb(&house),

@@ -265,7 +265,7 @@ fn stay(machine: Machine, with_tap: bool, seen: &Seen) -> Result<(), Failure> {
 }
 
 /// Bytes, for a person.
-fn human(bytes: u64) -> String {
+pub fn human(bytes: u64) -> String {
     const UNITS: [(&str, u32); 3] = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
     for (unit, shift) in UNITS {
         if bytes >= 1 << shift && bytes.trailing_zeros() >= shift {

@@ -8,6 +8,7 @@ pub mod boot;
 mod boots;
 mod cards;
 mod console;
+mod discover;
 mod disks;
 mod durability;
 pub mod every_device;
@@ -318,6 +319,15 @@ static ALL: &[Scenario] = &[
         linux: false,
         neighbours: Some(&[]),
         run: manage::crowd,
+    },
+    Scenario {
+        name: "discover",
+        sentence: "`cargo xtask discover` tells of a node and of a vblade what they are, and says \
+                   where there is nothing to find",
+        limit: seconds(90),
+        linux: false,
+        neighbours: Some(&[tools::VBLADE]),
+        run: discover::discover,
     },
     Scenario {
         name: "ipxe-sanboot",

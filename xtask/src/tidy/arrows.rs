@@ -164,7 +164,7 @@ const HOUSE: &[Room] = &[
     Room {
         name: "qemu",
         ours: &["aoe"],
-        others: &["command-fds", "fatfs", "serde_json"],
+        others: &["command-fds", "fatfs", "nix", "serde_json"],
         tests: TEST_TOOLS,
     },
     Room {

@@ -338,7 +338,7 @@ impl<'a> Siege<'a> {
 
     /// The next frame, if it is one that may be.
     fn take(&mut self, within: Duration) -> Result<Option<Judged>, Failure> {
-        let Some(frame) = self.client.tap().receive(within) else {
+        let Some(frame) = self.client.frame(within) else {
             return Ok(None);
         };
         self.answers += 1;
