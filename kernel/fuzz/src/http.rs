@@ -19,7 +19,7 @@ const MOVES_MAX: usize = 64;
 /// Everything that is to be had is shorter.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 /// The longest time limit of the server, and more.
-const PATIENCE_US: u64 = 60_000_000;
+const PATIENCE_US: u64 = 30_000_000;
 /// Paths that are there, and one that is not.
 const PATHS: [&str; 14] = [
     "/",
@@ -267,13 +267,12 @@ fn play((plain, poison): (&mut Plain, u8), settings: u8, mut data: &[u8]) -> Vec
     }
     // Nobody says anything any more, and who was to be cut off is.
     bench.wait(PATIENCE_US);
-    let is_ordered = bench.clients.iter().any(is_accepted) || bench.plain.node().closed().is_some();
-    if !is_ordered {
+    if bench.plain.node().closed().is_none() {
         bench.open(0);
         bench.say(0, b"GET /healthz HTTP/1.0\r\n\r\n");
         bench.wait(1_000_000);
         let client = &bench.clients[0];
-        assert!(client.heard.ends_with(b"\r\n\r\nalive\n") && client.is_whole);
+        assert!(client.heard.starts_with(b"HTTP/1.1 200 ") && client.is_whole);
         bench.send(0, ACK | FIN, &[]);
         bench.wait(1_000_000);
         assert_eq!(room_at_rest(bench.plain), room, "every frame is back");
@@ -281,41 +280,45 @@ fn play((plain, poison): (&mut Plain, u8), settings: u8, mut data: &[u8]) -> Vec
     bench.transcript
 }
 
-fn is_accepted(client: &Client) -> bool {
-    client.heard.starts_with(b"HTTP/1.1 202 ")
-}
-
 /// What a client has heard by now.
 fn check(client: &Client, has_token: bool) {
     if client.is_rude || client.heard.is_empty() {
         return;
     }
-    if is_accepted(client) {
+    let is_look = [&b"GET "[..], b"HEAD "]
+        .iter()
+        .any(|method| client.said.starts_with(method));
+    if client.heard.starts_with(b"HTTP/1.1 2") && !is_look {
         let has = |words: &[u8]| client.said.windows(words.len()).any(|part| part == words);
         assert!(
             has_token && has(b"Bearer open"),
-            "an order without the token"
+            "a change without the token"
         );
     }
     if client.is_whole && !client.is_reset {
-        let is_head = client.said.starts_with(b"HEAD ");
-        let text = str::from_utf8(&client.heard).expect("an answer is text");
-        check_answer(text, is_head);
+        check_answer(&client.heard, client.said.starts_with(b"HEAD "));
     }
 }
 
+/// What is in front of `mark`, and what is behind it.
+fn split<'a>(bytes: &'a [u8], mark: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let at = bytes.windows(mark.len()).position(|part| part == mark)?;
+    Some((&bytes[..at], &bytes[at + mark.len()..]))
+}
+
 /// A whole answer is one that a browser takes.
-fn check_answer(text: &str, is_head: bool) {
-    let (head, body) = text.split_once("\r\n\r\n").expect("a head has an end");
-    let mut lines = head.split("\r\n");
+fn check_answer(answer: &[u8], is_head: bool) {
+    let (head, body) = split(answer, b"\r\n\r\n").expect("a head has an end");
+    let mut lines = str::from_utf8(head).expect("a head is text").split("\r\n");
     let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 "));
-    let status = status
+    let (status, _) = status
         .and_then(|rest| rest.split_once(' '))
         .expect("a status");
-    let is_known = [
-        "200", "202", "400", "401", "403", "404", "405", "431", "503",
-    ];
-    assert!(is_known.contains(&status.0), "{status:?}");
+    let number: u16 = status.parse().expect("a status is a number");
+    assert!(
+        (200..300).contains(&number) || (400..504).contains(&number),
+        "{status}"
+    );
     let headers: Vec<(&str, &str)> = lines
         .map(|line| line.split_once(": ").expect("a name and a value"))
         .collect();
@@ -328,37 +331,42 @@ fn check_answer(text: &str, is_head: bool) {
     assert_eq!(value("Connection"), Some("close"));
     let body = match value("Transfer-Encoding") {
         Some("chunked") => from_chunks(body),
-        None => body.to_string(),
+        None => body.to_vec(),
         other => panic!("{other:?}"),
     };
-    // A request that could not be read is answered as if it had asked for one.
-    if is_head && !matches!(status.0, "400" | "431") {
-        assert_eq!(body, "", "HEAD asks for no body");
+    // A request that could not be read is answered as if it had asked for a body.
+    if is_head && !matches!(number, 400 | 413 | 431) {
+        assert_eq!(body, b"", "HEAD asks for no body");
         return;
     }
-    match value("Content-Type").expect("a kind") {
-        "application/json" => {
-            let json: Result<serde_json::Value, _> = serde_json::from_str(&body);
-            assert!(json.is_ok(), "{json:?} in {body}");
-        }
-        "text/html; charset=utf-8" => {
-            assert!(body.ends_with("</body></html>\n") && body.len() < 40 << 10);
-            assert!(!body.contains("<script>"), "a text stays a text");
-        }
-        _ => assert!(body.ends_with('\n')),
+    let kind = value("Content-Type").expect("a kind");
+    if kind == "application/json" {
+        let json: Result<serde_json::Value, _> = serde_json::from_slice(&body);
+        let text = String::from_utf8_lossy(&body);
+        assert!(json.is_ok(), "{json:?} in {text}");
+    } else if kind.starts_with("text/") {
+        let text = str::from_utf8(&body).expect("a text is one");
+        assert!(text.ends_with('\n'));
+        let is_page = kind.starts_with("text/html");
+        assert!(!is_page || text.ends_with("</body></html>\n") && text.len() < 40 << 10);
+        assert!(
+            !is_page || !text.contains("<script>"),
+            "a text stays a text"
+        );
     }
 }
 
-fn from_chunks(mut text: &str) -> String {
-    let mut body = String::new();
+fn from_chunks(mut bytes: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
     loop {
-        let (len, rest) = text.split_once("\r\n").expect("a chunk's length");
-        let len = usize::from_str_radix(len, 16).expect("a length is a number");
-        let (chunk, rest) = rest.split_at(len);
-        text = rest.strip_prefix("\r\n").expect("a chunk's end");
-        body.push_str(chunk);
-        if len == 0 {
-            assert_eq!(text, "", "nothing behind the last chunk");
+        let (len, rest) = split(bytes, b"\r\n").expect("a chunk's length");
+        let len = str::from_utf8(len).ok();
+        let len = len.and_then(|len| usize::from_str_radix(len, 16).ok());
+        let (chunk, rest) = rest.split_at(len.expect("a length is a number"));
+        bytes = rest.strip_prefix(b"\r\n").expect("a chunk's end");
+        body.extend(chunk);
+        if chunk.is_empty() {
+            assert!(bytes.is_empty(), "nothing behind the last chunk");
             return body;
         }
     }

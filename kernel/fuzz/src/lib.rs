@@ -42,7 +42,7 @@ pub struct Harness {
 const ENDLESS: u64 = u64::MAX;
 const MANY: u64 = 2_000;
 /// Each starts whole nodes.
-const SOME: u64 = 150;
+const SOME: u64 = 60;
 
 /// Every harness.
 pub const HARNESSES: &[Harness] = &[
