@@ -197,13 +197,12 @@ impl Masks {
         use wire::mask;
         body[mask::ERROR] = 0;
         body[mask::COUNT] = self.list.len;
-        let mut at = mask::LIST;
-        for mac in self.as_slice() {
-            body[at..at + 2].fill(0);
-            body[at + 2..at + DIRECTIVE_BYTES].copy_from_slice(&mac.0);
-            at += DIRECTIVE_BYTES;
+        let entries = body[mask::LIST..].as_chunks_mut::<DIRECTIVE_BYTES>().0;
+        for (entry, mac) in entries.iter_mut().zip(self.as_slice()) {
+            entry[..2].fill(0);
+            entry[2..].copy_from_slice(&mac.0);
         }
-        at
+        mask::LIST + self.as_slice().len() * DIRECTIVE_BYTES
     }
 }
 
