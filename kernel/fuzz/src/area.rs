@@ -9,7 +9,8 @@
 use crate::sparse::{SECTOR_BYTES, Sparse, change, crc, number};
 use aoe::Mac;
 use node::state::{
-    AREA_SECTORS, COPY_SECTORS, Copy, RECORDS_BYTES_MAX, Record, load, place_of, records,
+    AREA_SECTORS, COPY_SECTORS, Copy, RECORDS_BYTES_MAX, Record, SETTINGS_BYTES_MAX, Saved, load,
+    place_of, records, saved,
 };
 use sim::random::Random;
 
@@ -56,9 +57,11 @@ pub fn run(data: &[u8]) {
     }
     let found = read(&mut disk);
     assert_eq!(found, by_hand(&disk), "two readers differ");
-    check_records(&found.1);
     // Bytes that nobody summed are read with the same care.
-    check_records(rest);
+    for bytes in [&found.1, rest] {
+        check_records(bytes);
+        check_saved(bytes);
+    }
 }
 
 /// A copy as the node makes it.
@@ -77,6 +80,11 @@ fn copy(generation: u64, exports: u8, text: &[u8]) -> Vec<u8> {
         };
         assert!(copy.add(&record), "eight records fit");
     }
+    copy.add_saved(&Saved {
+        lines: text,
+        previous: &text[..text.len() / 2],
+        conf_sum: generation as u32,
+    });
     copy.seal(generation);
     copy.sectors().to_vec()
 }
@@ -169,6 +177,22 @@ fn check_records(bytes: &[u8]) {
         assert!(again.raw.len() <= kept.raw.len(), "nothing was added to it");
     }
     assert!(raw <= bytes.len());
+}
+
+/// What the operator has saved means the same when it is written and read again; the
+/// node takes no more of it than it would save.
+fn check_saved(bytes: &[u8]) {
+    let found = saved(bytes);
+    let cut = |lines: &'_ [u8]| lines[..lines.len().min(SETTINGS_BYTES_MAX)].to_vec();
+    let (lines, previous) = (cut(found.lines), cut(found.previous));
+    let told = Saved {
+        lines: &lines,
+        previous: &previous,
+        conf_sum: found.conf_sum,
+    };
+    let mut copy = Copy::new();
+    copy.add_saved(&told);
+    assert_eq!(saved(&copy.sectors()[SECTOR_BYTES..]), told);
 }
 
 /// Some copies, some cuts, some changes.
