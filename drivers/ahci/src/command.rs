@@ -25,6 +25,8 @@ impl AtaCommand {
     pub const READ_DMA_EXT: Self = Self(0x25);
     /// WRITE DMA EXT.
     pub const WRITE_DMA_EXT: Self = Self(0x35);
+    /// SMART: what a drive says of its health.
+    pub const SMART: Self = Self(0xb0);
     /// READ FPDMA QUEUED.
     pub const READ_QUEUED: Self = Self(0x60);
     /// WRITE FPDMA QUEUED.
@@ -114,6 +116,16 @@ impl Registers {
             count: 1,
             lba: 0,
             device: DEVICE_LBA,
+        }
+    }
+
+    /// SMART RETURN STATUS (ATA8-ACS 7.52.8): will the drive fail soon? The address
+    /// is the key that every SMART command needs.
+    pub const fn health() -> Self {
+        Self {
+            feature: 0xda,
+            lba: 0xc2_4f00,
+            ..Self::plain(AtaCommand::SMART)
         }
     }
 

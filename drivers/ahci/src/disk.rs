@@ -18,6 +18,10 @@
 //! A command that was alone and that the drive refused needs no second try; one
 //! that the link garbled or the drive never answered gets a few.
 //!
+//! **Now and then the drive is asked whether it will fail.** The question goes alone,
+//! as a flush does, and a drive that does not know it or never answers is not asked
+//! again.
+//!
 //! **A link that was lost may mean power that was lost.** We can not tell a
 //! loose data plug from a loose power plug, and with the second one the drive's
 //! cache is gone. Writes that were done but not flushed at that moment may be
@@ -36,6 +40,9 @@ use alloc::collections::VecDeque;
 use core::sync::atomic::{Ordering, fence};
 use io::{Clock, Done, Frame, Geometry, Identity, Instant, Op, Outcome, Request, Text, WriteCache};
 
+/// How often a drive is asked whether it will fail: a busy one has to end all that
+/// it was told before.
+const HEALTH_US: u64 = 60_000_000;
 /// Register reads that a received FIS is worth while nothing has ended yet.
 const LOOKS: u8 = 16;
 
@@ -120,6 +127,12 @@ pub struct Disk<R, C> {
     doomed_flushes: usize,
     quiet_until: Instant,
     doorbells: u64,
+    /// When the drive is asked how it feels, and that nothing new begins until then.
+    health_at: Instant,
+    asks_health: bool,
+    /// What the node knows of its answer, and what it was.
+    fails_soon: bool,
+    said_fails_soon: bool,
 }
 
 impl<R: Registers, C: Clock> Disk<R, C> {
@@ -131,9 +144,10 @@ impl<R: Registers, C: Clock> Disk<R, C> {
         drive: Drive,
         limits: &Limits,
     ) -> Self {
+        let clock_now = clock.now();
         Self {
             name: Text::format(format_args!("{} ahci port {}", limits.place, port.number())),
-            quiet_until: clock.now(),
+            quiet_until: clock_now,
             port,
             table,
             clock,
@@ -157,6 +171,10 @@ impl<R: Registers, C: Clock> Disk<R, C> {
             unflushed: false,
             doomed_flushes: 0,
             doorbells: 0,
+            health_at: clock_now,
+            asks_health: false,
+            fails_soon: false,
+            said_fails_soon: false,
         }
     }
 
@@ -421,6 +439,9 @@ impl<R: Registers, C: Clock> io::Disk for Disk<R, C> {
         if self.backlog.is_empty() && self.suspects == 0 || !matches!(self.phase, Phase::Running) {
             return;
         }
+        if self.asks_health {
+            return self.ask_health(self.clock.now());
+        }
         let mut batch = 0;
         if let Some(slot) = bits(self.suspects).next() {
             // One by one, and nothing else until all are through.
@@ -438,8 +459,17 @@ impl<R: Registers, C: Clock> io::Disk for Disk<R, C> {
     }
 
     fn tick(&mut self, now: Instant) -> bool {
+        if self.fails_soon != self.said_fails_soon {
+            self.fails_soon = self.said_fails_soon;
+            return true;
+        }
         match &self.phase {
-            Phase::Running => self.inspect(now),
+            Phase::Running => {
+                self.inspect(now);
+                if self.drive.tells_health && now >= self.health_at {
+                    self.ask_health(now);
+                }
+            }
             Phase::Settling => {
                 self.geometry = self.drive.geometry;
                 self.phase = Phase::Running;
@@ -467,6 +497,10 @@ impl<R: Registers, C: Clock> io::Disk for Disk<R, C> {
             }
         }
         false
+    }
+
+    fn fails_soon(&self) -> bool {
+        self.fails_soon
     }
 
     fn arm(&mut self) -> bool {

@@ -258,7 +258,9 @@ impl<R: Registers> Rising<R> {
                 drive,
                 limits,
             ))),
-            Ok(Revived::Same) => unreachable!("a first revival identifies the drive"),
+            Ok(Revived::Same | Revived::Asked(_)) => {
+                unreachable!("a first revival identifies the drive")
+            }
             Err(NoDrive::Absent) => None,
             Err(reason) => Some(Err(Error::NoDrive { port, reason })),
         }

@@ -82,6 +82,8 @@ pub struct Drive {
     pub queue_depth: u8,
     /// Whether it has a flush command. A drive without a cache may have none.
     pub has_flush: bool,
+    /// Whether it can be asked if it will fail.
+    pub tells_health: bool,
     /// How fast it turns.
     pub rotation: Rotation,
 }
@@ -99,6 +101,8 @@ const FLUSH: u16 = 1 << 12;
 const FLUSH_EXT: u16 = 1 << 13;
 /// Words 82 and 85: the write cache, there and on.
 const WRITE_CACHE: u16 = 1 << 5;
+/// Word 85: SMART is on.
+const SMART: u16 = 1 << 0;
 /// Word 106: logical sectors longer than 512 bytes; several in a physical one.
 const LONG_SECTORS: u16 = 1 << 12;
 const SEVERAL_SECTORS: u16 = 1 << 13;
@@ -200,6 +204,7 @@ impl Drive {
             addressing,
             queue_depth,
             has_flush: commands & flush != 0,
+            tells_health: cache_known && word(85) & SMART != 0,
             rotation: match word(217) {
                 1 => Rotation::SolidState,
                 turns @ 0x0401..=0xfffe => Rotation::PerMinute(turns),

@@ -9,6 +9,8 @@
 //! stop ──► hold ──► link ──► wake ──► identify ──► Same, New or an error
 //!   └───────────── (restart) ───────────────────►
 //! ```
+//! A question about the drive's health is no revival but goes the same way: alone,
+//! on an empty list, step by step and with a limit.
 
 use crate::command::{self, AtaCommand, Direction, Header, Region, Registers as AtaRegisters};
 use crate::identify::{Drive, Unusable};
@@ -31,8 +33,10 @@ pub const SIGN_WAIT_US: u64 = 20_000;
 const LINK_WAIT_US: u64 = 1_000_000;
 /// For a drive to be ready after its link came up: platters start turning.
 const WAKE_WAIT_US: u64 = 15_000_000;
-/// For IDENTIFY, which needs no platter.
+/// For IDENTIFY, and SMART RETURN STATUS, which need no platter.
 const IDENTIFY_WAIT_US: u64 = 5_000_000;
+/// What a drive that expects to fail answers to SMART RETURN STATUS.
+const FAILS: [u8; 2] = [0xf4, 0x2c];
 
 /// Why there is no drive to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +105,24 @@ pub enum Revived {
     Same,
     /// The drive was reset and told who it is.
     New(Drive),
+    /// It was asked how it feels.
+    Asked(Health),
+}
+
+/// What became of that question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Whether it will fail soon.
+    Told {
+        /// It will.
+        fails_soon: bool,
+    },
+    /// It does not know the question. The list has stopped at it.
+    Refused,
+    /// It did not answer.
+    Silent,
+    /// It was pulled out meanwhile.
+    LinkLost,
 }
 
 /// Where it stands. `until` is the step's limit.
@@ -116,6 +138,8 @@ enum Step {
     Wake { until: Instant },
     /// IDENTIFY is under way.
     Identify { until: Instant },
+    /// SMART RETURN STATUS is under way.
+    Health { until: Instant },
 }
 
 /// A port on its way. See the module's header.
@@ -170,6 +194,25 @@ impl Revival {
     /// the reset needs nothing of a drive that just failed.
     pub fn reset<R: Registers>(port: &Port<R>, now: Instant) -> Self {
         Self::stop(port, now, true)
+    }
+
+    /// Asks the drive on a port that runs, with an empty list, how it feels.
+    pub fn health<R: Registers>(port: &Port<R>, table: &Table, now: Instant) -> Self {
+        let mut own = [0; command::TABLE_BYTES];
+        command::write_table(&mut own, &AtaRegisters::health(), None);
+        table.set_own_table(&own);
+        table.set_header(
+            0,
+            Header::new(table.own_table_address(), Direction::In, false),
+        );
+        table.forget_received();
+        fence(Ordering::SeqCst);
+        port.write(port::ISSUED, 1);
+        Self {
+            step: Step::Health {
+                until: now + IDENTIFY_WAIT_US,
+            },
+        }
     }
 
     fn stop<R: Registers>(port: &Port<R>, now: Instant, reset: bool) -> Self {
@@ -255,6 +298,28 @@ impl Revival {
                     until: now + IDENTIFY_WAIT_US,
                 };
                 None
+            }
+            Step::Health { until } => {
+                let interrupts = port.read(port::INTERRUPTS);
+                let task_file = port.read(port::TASK_FILE);
+                let refused =
+                    !task_file.contains(TaskFile::BUSY) && task_file.contains(TaskFile::ERROR);
+                let health = if interrupts.contains(Interrupts::PHY_CHANGE) {
+                    Health::LinkLost
+                } else if refused || interrupts.intersects(Interrupts::FAILURES) {
+                    Health::Refused
+                } else if port.read(port::ISSUED) & 1 == 0 {
+                    // The FIS is read after the register that says it is there.
+                    fence(Ordering::SeqCst);
+                    let fails_soon = table.answered_address() == FAILS;
+                    table.forget_received();
+                    Health::Told { fails_soon }
+                } else if now >= until {
+                    Health::Silent
+                } else {
+                    return None;
+                };
+                Some(Ok(Revived::Asked(health)))
             }
             Step::Identify { until } => {
                 let task_file = port.read(port::TASK_FILE);

@@ -164,11 +164,18 @@ impl Table {
         self.read_u32(DEVICE_BITS_FIS + 4)
     }
 
+    /// The second and third byte of the address in the last register FIS.
+    pub fn answered_address(&self) -> [u8; 2] {
+        let [_, middle, high, _] = self.read_u32(REGISTER_FIS + 4).to_le_bytes();
+        [middle, high]
+    }
+
     /// Makes room to notice the next FIS.
     pub fn forget_received(&self) {
         self.write_u32(DEVICE_BITS_FIS, 0);
         self.write_u32(DEVICE_BITS_FIS + 4, 0);
         self.write_u32(REGISTER_FIS, 0);
+        self.write_u32(REGISTER_FIS + 4, 0);
     }
 
     fn address(&self, offset: usize) -> u64 {

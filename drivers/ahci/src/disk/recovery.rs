@@ -3,9 +3,9 @@
 //! The rules are in the parent's header. Nothing here waits either: each
 //! function looks, decides, and leaves the rest to the next poll or tick.
 
-use super::{Disk, Phase, bits};
+use super::{Disk, HEALTH_US, Phase, bits};
 use crate::registers::{Interrupts, LinkError, LinkStatus, Registers, TaskFile, port};
-use crate::revival::{NoDrive, Revival, Revived};
+use crate::revival::{Health, NoDrive, Revival, Revived};
 use core::fmt;
 use io::{Clock, Identity, Instant, Op, Outcome, Request};
 
@@ -227,12 +227,15 @@ impl<R: Registers, C: Clock> Disk<R, C> {
         };
         match ended {
             Ok(Revived::Same) => self.phase = Phase::Running,
+            Ok(Revived::Asked(health)) => self.take_health(now, health),
             Ok(Revived::New(drive)) if drive.is_the_one(&self.drive.identity) => {
                 if lost {
                     log::info!("{}: {} is back", self.name, drive.identity.serial);
                 }
                 self.resets = 0;
+                let is_asked = self.drive.tells_health;
                 self.drive = drive;
+                self.drive.tells_health &= is_asked;
                 self.phase = if drive.geometry == self.geometry {
                     Phase::Running
                 } else {
@@ -253,6 +256,48 @@ impl<R: Registers, C: Clock> Disk<R, C> {
                 self.phase = Phase::Reviving(Revival::reset(&self.port, now));
             }
             Err(reason) => self.lose(now, lost, format_args!("{reason}")),
+        }
+    }
+
+    /// Asks the drive how it feels, as soon as it has nothing else to do.
+    #[cold]
+    pub(super) fn ask_health(&mut self, now: Instant) {
+        if !matches!(self.phase, Phase::Running) {
+            return;
+        }
+        self.asks_health = self.running != 0 || self.suspects != 0;
+        if !self.asks_health {
+            self.health_at = now + HEALTH_US;
+            self.phase = Phase::Reviving(Revival::health(&self.port, &self.table, now));
+        }
+    }
+
+    fn take_health(&mut self, now: Instant, health: Health) {
+        self.phase = Phase::Running;
+        match health {
+            Health::Told { fails_soon } => {
+                if fails_soon && !self.said_fails_soon {
+                    log::warn!(
+                        "{}: {} says that it will fail; replace it",
+                        self.name,
+                        self.drive.identity.serial
+                    );
+                }
+                self.said_fails_soon = fails_soon;
+            }
+            Health::Refused => {
+                self.drive.tells_health = false;
+                self.phase = Phase::Reviving(Revival::restart(&self.port, now));
+            }
+            Health::Silent => {
+                self.drive.tells_health = false;
+                self.say(
+                    now,
+                    format_args!("no answer about its health; the port is reset"),
+                );
+                self.phase = Phase::Reviving(Revival::reset(&self.port, now));
+            }
+            Health::LinkLost => self.lose_link(now),
         }
     }
 

@@ -74,6 +74,12 @@ pub struct DriveModel {
     pub queue_is_broken: bool,
     /// IDENTIFY is not answered.
     pub mute: bool,
+    /// Whether SMART is on, and says that the drive will fail.
+    pub smart: Option<bool>,
+    /// SMART is refused, or not answered.
+    pub smart_is_refused: bool,
+    /// See above.
+    pub smart_is_silent: bool,
     /// Resets it lived through.
     pub resets: u32,
     /// Commands it ran, by code.
@@ -101,6 +107,9 @@ impl DriveModel {
             refused_flushes: 0,
             queue_is_broken: false,
             mute: false,
+            smart: None,
+            smart_is_refused: false,
+            smart_is_silent: false,
             resets: 0,
             ran: BTreeMap::new(),
             medium: BTreeMap::new(),
@@ -122,7 +131,8 @@ impl DriveModel {
         put(76, if self.queue_depth > 0 { 1 << 8 | 6 } else { 6 });
         put(82, 1 << 5);
         put(83, 0x4000 | 1 << 10 | 1 << 12 | 1 << 13);
-        put(85, if self.write_cache { 1 << 5 } else { 0 });
+        let smart = u16::from(self.smart.is_some());
+        put(85, if self.write_cache { 1 << 5 } else { 0 } | smart);
         for part in 0..4 {
             put(100 + part, (self.sectors >> (16 * part)) as u16);
         }
@@ -223,6 +233,9 @@ impl DriveModel {
                             .retain(|at, _| !(lba..lba + sectors).contains(at));
                     }
                 }
+            }
+            AtaCommand::SMART if self.smart.is_some() && !self.smart_is_refused => {
+                assert_eq!(lba, 0xc2_4f00, "the key of SMART");
             }
             _ => return Err(Refusal::ABORTED),
         }

@@ -646,6 +646,7 @@ impl State {
             // While it is busy, the other bits mean nothing, and here they lie.
             port.task_file = BUSY | 0xff7f;
             let silent = issued.command == AtaCommand::IDENTIFY && drive.mute
+                || issued.command == AtaCommand::SMART && drive.smart_is_silent
                 || DriveModel::strikes(&mut drive.silent, sectors);
             if silent {
                 issued.due = u64::MAX;
@@ -768,6 +769,7 @@ impl State {
                     self.ports[index].task_file = 0x50;
                     self.ports[index].issued &= !(1 << issued.slot);
                     self.post_register_fis(index, 0x50, 0, true);
+                    self.tell_health(index, issued.command);
                 }
             }
             (Err(refusal), false) => {
@@ -778,6 +780,18 @@ impl State {
                 self.post_register_fis(index, refusal.status, refusal.error, true);
             }
             (Err(refusal), true) => self.fail_queued(index, issued.slot, refusal),
+        }
+    }
+
+    /// SMART answers in the address of its register FIS.
+    fn tell_health(&mut self, index: usize, command: AtaCommand) {
+        let port = &self.ports[index];
+        if command == AtaCommand::SMART
+            && let Some(drive) = &port.drive
+        {
+            let fails = drive.smart == Some(true);
+            let answer = if fails { [0xf4, 0x2c] } else { [0x4f, 0xc2] };
+            self.memory.write(port.received + 0x45, &answer);
         }
     }
 
