@@ -118,6 +118,12 @@ impl Masks {
         self.list.as_slice()
     }
 
+    /// Whether everybody may talk.
+    #[inline]
+    pub const fn is_empty(&self) -> bool {
+        self.list.len == 0
+    }
+
     /// The entries that are not the operator's.
     pub fn edited(&self) -> &[Mac] {
         &self.as_slice()[usize::from(self.permanent)..]
@@ -270,6 +276,12 @@ impl Reservation {
 
     pub fn as_slice(&self) -> &[Mac] {
         self.list.as_slice()
+    }
+
+    /// Whether everybody may talk.
+    #[inline]
+    pub const fn is_empty(&self) -> bool {
+        self.list.len == 0
     }
 
     /// members only, if there are any.

@@ -98,7 +98,7 @@ pub(crate) const LBA28_MAX: u64 = (1 << 28) - 1;
 pub(crate) const LBA48_MAX: u64 = (1 << 48) - 1;
 
 /// aflags: the command is an extended one.
-const FLAG_EXTENDED: u8 = 0x40;
+pub(crate) const FLAG_EXTENDED: u8 = 0x40;
 /// aflags that have a name: extended, device, asynchronous, write. They are echoed
 /// and, the first apart, have no effect (R-040 R-057).
 const FLAGS: u8 = FLAG_EXTENDED | 0x10 | 0x02 | 0x01;

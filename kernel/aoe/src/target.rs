@@ -9,6 +9,8 @@
 //! Every answer goes through [`wire::close`], so no answer can forget its flags,
 //! its address or its padding.
 
+mod usual;
+
 use crate::access::{self, Edited, MaskRequest, Masks, Reservation};
 use crate::ata::{self, Action, Io, IoOp, Outcome, TaskFile, Width, feature};
 use crate::config::{self, ConfigString, Unserved};
@@ -44,6 +46,8 @@ impl Change {
 #[derive(Clone, Debug)]
 pub struct Target {
     address: Address,
+    /// How a usual request to it begins (see `usual`).
+    usual_header: u64,
     errors: Errors,
     /// SET FEATURES has switched the write cache off.
     cache_off: bool,
@@ -100,6 +104,7 @@ impl Target {
     pub fn new(address: Address, medium: Medium, buffers: u16, policy: Policy<'_>) -> Self {
         Self {
             address,
+            usual_header: usual::header(address),
             errors: policy.errors,
             cache_off: false,
             smart_off: false,
@@ -204,6 +209,15 @@ impl Target {
     /// If `buffer` is shorter than [`WIRE_BYTES`](crate::limits::WIRE_BYTES).
     #[inline]
     pub fn admit(&mut self, port: &Port, buffer: &mut [u8], received: usize) -> Verdict {
+        match self.usual(port, buffer, received) {
+            Some(io) => Verdict::Submit(io),
+            None => self.long_way(port, buffer, received),
+        }
+    }
+
+    /// As [`admit`](Self::admit), for any frame: through the three gates.
+    #[inline(never)]
+    fn long_way(&mut self, port: &Port, buffer: &mut [u8], received: usize) -> Verdict {
         let slot = slot_of(buffer);
         let request = match self.screen(port, slot, received) {
             Ok(request) => request,
@@ -212,28 +226,17 @@ impl Target {
         let body = body_of(slot, request.shift);
         // from here on it carries the real address, as its answer will.
         wire::set_address(body, self.address);
-        // The straight way, for a transfer that nothing is wrong with.
-        if let Some(io) = self.transfer(port, body, &request) {
-            return Verdict::Submit(io);
-        }
-        self.serve(port, slot, &request)
-    }
-
-    /// Every other way: what is no transfer, and what is wrong with one that is.
-    #[inline(never)]
-    fn serve(&mut self, port: &Port, slot: &mut Slot, request: &Request) -> Verdict {
-        let body = body_of(slot, request.shift);
         let served = if body[wire::FLAGS] & wire::VERSION_MASK != wire::VERSION {
             // to one who asked us alone.
             self.refuse(body, Refusal::Version).map(Served::Here)
         } else if body[wire::COMMAND] == ata::COMMAND {
-            self.serve_ata(port, body, request)
+            self.serve_ata(port, body, &request)
         } else {
-            self.serve_other(port, body, request).map(Served::Here)
+            self.serve_other(port, body, &request).map(Served::Here)
         };
         match served {
             Ok(Served::ByDisk(io)) => Verdict::Submit(io),
-            Ok(Served::Here(answer)) => self.answer(port, slot, request, &answer),
+            Ok(Served::Here(answer)) => self.answer(port, slot, &request, &answer),
             Err(reason) => Verdict::Drop(reason),
         }
     }
@@ -359,29 +362,6 @@ impl Target {
             source,
             is_wildcard: addressed.is_wildcard(),
         })
-    }
-
-    /// A transfer that nothing is wrong with. It asks what [`serve`](Self::serve)
-    /// and [`serve_ata`](Self::serve_ata) ask and does not look for reasons.
-    #[inline]
-    fn transfer(&self, port: &Port, body: &mut Body, request: &Request) -> Option<Io> {
-        let is_ata = body[wire::COMMAND] == ata::COMMAND
-            && body[wire::FLAGS] & wire::VERSION_MASK == wire::VERSION
-            && request.len >= wire::ata::DATA;
-        if !is_ata {
-            return None;
-        }
-        let task = TaskFile::read(registers_of(body));
-        let (op, width) = ata::transfer(task.opcode)?;
-        let may_not =
-            request.is_wildcard && op == IoOp::Write || self.reservation.excludes(request.source);
-        if may_not {
-            return None;
-        }
-        let sectors_max = port.sectors_max(request.shift != 0);
-        self.check_transfer(op, width, task, request, sectors_max)
-            .ok()?;
-        Some(task.transfer(op, width, request.shift))
     }
 
     /// Command 0.

@@ -170,7 +170,7 @@ pub(crate) const ETHERNET_BYTES: usize = 14;
 pub(crate) const HEADER_BYTES: usize = 24;
 
 /// Ethertype of AoE.
-const ETHERTYPE: [u8; 2] = [0x88, 0xa2];
+pub(crate) const ETHERTYPE: [u8; 2] = [0x88, 0xa2];
 /// Ethertypes of a VLAN tag (802.1Q and 802.1ad).
 const TAGS: [[u8; 2]; 2] = [[0x81, 0x00], [0x88, 0xa8]];
 
