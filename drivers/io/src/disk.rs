@@ -31,6 +31,30 @@ pub struct Request {
     pub ticket: u32,
 }
 
+impl Request {
+    /// The same, put together anew. What is passed to a function that is not in line
+    /// lies in memory from its beginning on; a copy made on that way alone leaves the
+    /// original in registers.
+    #[inline(always)]
+    #[must_use]
+    pub fn apart(self) -> Self {
+        let Self {
+            op,
+            lba,
+            sectors,
+            data,
+            ticket,
+        } = self;
+        Self {
+            op,
+            lba,
+            sectors,
+            data,
+            ticket,
+        }
+    }
+}
+
 /// How an operation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -54,6 +78,19 @@ pub struct Done {
     pub outcome: Outcome,
     /// The frame that was lent.
     pub frame: Frame,
+}
+
+impl Done {
+    /// The same, put together anew; see [`Request::apart`].
+    #[inline(always)]
+    #[must_use]
+    pub fn apart(self) -> Self {
+        Self {
+            request: self.request.apart(),
+            outcome: self.outcome,
+            frame: self.frame,
+        }
+    }
 }
 
 /// Whether the disk may lose an acknowledged write in a power cut.

@@ -123,10 +123,9 @@ impl Frame {
     /// If `len` is larger: whoever computed it computed wrongly.
     #[inline]
     pub fn set_len(&mut self, len: usize) {
-        assert!(
-            len <= WIRE_BYTES,
-            "a slot holds {WIRE_BYTES} wire bytes, not {len}"
-        );
+        if len > WIRE_BYTES {
+            too_long(len);
+        }
         self.slot_mut().len = len as u16;
     }
 
@@ -195,6 +194,13 @@ impl Frame {
         // SAFETY: as in `slot`, and the `Frame` is borrowed exclusively.
         unsafe { self.0.as_mut() }
     }
+}
+
+/// Panics. Its argument is a value, so that that of the good case needs no memory.
+#[cold]
+#[inline(never)]
+fn too_long(len: usize) -> ! {
+    panic!("a slot holds {WIRE_BYTES} wire bytes, not {len}");
 }
 
 impl fmt::Debug for Frame {

@@ -112,7 +112,10 @@ pub struct Blk<T = Bus> {
     guilty: u8,
     /// What ended without the disk, or was given back by it when it stopped.
     ended: VecDeque<Done>,
+    /// A chain is a table in the frame and takes one descriptor of the ring.
     indirect: bool,
+    /// How many descriptors of the ring a request takes beside its first.
+    more: u16,
     /// The disk says truly how much it wrote (virtio 1.2, 2.7.8.3: those before
     /// 1.0 often do not).
     honest_lengths: bool,
@@ -190,6 +193,7 @@ impl<T: Transport> Blk<T> {
             guilty: 0,
             ended: VecDeque::with_capacity(frames),
             indirect,
+            more: descriptors as u16 - 1,
             honest_lengths: features & feature::VERSION_1 != 0,
             features,
             geometry,
@@ -248,10 +252,32 @@ impl<T: Transport> Blk<T> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn fits(&self) -> bool {
-        let descriptors = if self.indirect { 1 } else { TABLE_ENTRIES };
-        !self.alone && usize::from(self.ring.room()) >= descriptors
+        !self.alone && self.ring.room() > self.more
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn pop_ended(&mut self) -> Option<Done> {
+        self.ended.pop_front()
+    }
+
+    /// Takes what moves no sectors, or cannot go on at once.
+    #[cold]
+    #[inline(never)]
+    fn submit_rare(&mut self, request: Request, frame: Frame) {
+        let outcome = match request.op {
+            _ if !self.service.is_running() => Some(Outcome::Fault),
+            // Without the feature every write is durable when it is reported.
+            Op::Flush if self.features & FLUSH == 0 => Some(Outcome::Done),
+            Op::Discard if self.geometry.discard.is_none() => Some(Outcome::Unsupported),
+            Op::Read | Op::Write | Op::Flush | Op::Discard => None,
+        };
+        if let Some(outcome) = outcome {
+            return self.end(request, outcome, frame);
+        }
+        self.wait(request, frame);
     }
 
     /// Puts a request behind those that wait. The backlog holds something only
@@ -263,6 +289,7 @@ impl<T: Transport> Blk<T> {
     }
 
     /// Lends the requests that wait, as far as there is room in the ring.
+    #[inline(never)]
     fn lend_waiting(&mut self) {
         if self.suspects > 0 {
             return self.lend_suspect();
@@ -317,7 +344,7 @@ impl<T: Transport> Blk<T> {
     }
 
     /// Lends a request to the disk. There is room in the ring.
-    #[inline]
+    #[inline(always)]
     fn lend(&mut self, request: Request, frame: Frame) {
         let data = |device_writes| Piece {
             at: WIRE + usize::from(request.data),
@@ -352,7 +379,9 @@ impl<T: Transport> Blk<T> {
         self.push(Some(request), frame, DO_DISCARD, 0, &[HEAD, range, TAIL]);
     }
 
-    #[inline]
+    /// Lends one chain. In line, so that of the three descriptors of a read or a write
+    /// only one is computed.
+    #[inline(always)]
     fn push(
         &mut self,
         request: Option<Request>,
@@ -379,23 +408,17 @@ impl<T: Transport> Blk<T> {
     }
 
     /// What the disk's answer means.
-    #[inline]
+    #[inline(always)]
     fn outcome(&self, request: &Request, returned: &Returned<Mark>) -> Outcome {
         let status = returned.frame.scratch()[STATUS];
-        match (status, request.op) {
-            (OK, Op::Read) => {
-                // Sectors that were not written would be somebody else's bytes.
-                let whole = u64::from(request.sectors) * SECTOR_BYTES as u64 + 1;
-                if self.honest_lengths && u64::from(returned.written) < whole {
-                    Outcome::Fault
-                } else {
-                    Outcome::Done
-                }
-            }
-            (OK, _) => Outcome::Done,
-            (IO_ERROR, Op::Read | Op::Write) => Outcome::Medium,
-            (UNSUPPORTED, _) => Outcome::Unsupported,
-            _ => Outcome::Fault,
+        // Sectors of a read that were not written would be somebody else's bytes.
+        let whole = u64::from(request.sectors) * SECTOR_BYTES as u64 + 1;
+        let is_short =
+            self.honest_lengths && request.op == Op::Read && u64::from(returned.written) < whole;
+        if status == OK && !is_short {
+            Outcome::Done
+        } else {
+            failure(status, request.op)
         }
     }
 
@@ -438,29 +461,20 @@ impl<T: Transport> Disk for Blk<T> {
         &self.identity
     }
 
-    #[inline]
+    #[inline(always)]
     fn submit(&mut self, request: Request, frame: Frame) {
-        let outcome = match request.op {
-            _ if !self.service.is_running() => Some(Outcome::Fault),
-            // Without the feature every write is durable when it is reported.
-            Op::Flush if self.features & FLUSH == 0 => Some(Outcome::Done),
-            Op::Discard if self.geometry.discard.is_none() => Some(Outcome::Unsupported),
-            Op::Read | Op::Write | Op::Flush | Op::Discard => None,
-        };
-        if let Some(outcome) = outcome {
-            return self.end(request, outcome, frame);
-        }
-        if self.backlog.is_empty() && self.fits() {
+        let moves = matches!(request.op, Op::Read | Op::Write);
+        if moves && self.service.is_running() && self.backlog.is_empty() && self.fits() {
             self.lend(request, frame);
         } else {
-            self.wait(request, frame);
+            self.submit_rare(request.apart(), frame);
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn poll_done(&mut self) -> Option<Done> {
-        if let Some(done) = self.ended.pop_front() {
-            return Some(done);
+        if !self.ended.is_empty() {
+            return self.pop_ended().map(Done::apart);
         }
         loop {
             let returned = self.ring.pop()?;
@@ -477,8 +491,8 @@ impl<T: Transport> Disk for Blk<T> {
                 return Some(done);
             }
             // Ends: each request is a suspect once.
-            if let Some(done) = self.sift(done) {
-                return Some(done);
+            if let Some(done) = self.sift(done.apart()) {
+                return Some(done.apart());
             }
         }
     }
@@ -505,7 +519,9 @@ impl<T: Transport> Disk for Blk<T> {
         if !self.service.is_running() {
             return;
         }
-        self.lend_waiting();
+        if !self.backlog.is_empty() {
+            self.lend_waiting();
+        }
         if self.ring.publish() {
             self.transport.notify(QUEUE);
             self.doorbells += 1;
@@ -564,6 +580,16 @@ impl<T: Transport> Disk for Blk<T> {
 
     fn name(&self) -> &str {
         self.name.as_str()
+    }
+}
+
+/// What a status means that is not a good one, or came with too few bytes.
+#[cold]
+fn failure(status: u8, op: Op) -> Outcome {
+    match (status, op) {
+        (IO_ERROR, Op::Read | Op::Write) => Outcome::Medium,
+        (UNSUPPORTED, _) => Outcome::Unsupported,
+        _ => Outcome::Fault,
     }
 }
 

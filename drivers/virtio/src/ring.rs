@@ -44,9 +44,10 @@ const INDIRECT: u16 = 4;
 /// Available and used ring: the flags' only bit says "do not disturb".
 const QUIET: u16 = 1;
 
-/// Words 0 and 1 of the available and of the used ring.
+/// Words 0 and 1 of the available and of the used ring; what follows is the list.
 const FLAGS: usize = 0;
 const INDEX: usize = 1;
+const HEAD_WORDS: usize = 2;
 
 #[cfg(not(target_endian = "little"))]
 compile_error!("virtio 1.x is little-endian, and words here are the processor's");
@@ -112,26 +113,30 @@ pub(crate) enum Broken {
 /// The driver's half of a queue. `M` is what the caller wants to know again when
 /// a frame comes back.
 pub(crate) struct Ring<M> {
-    /// Two words a descriptor: address, and length, flags, next.
-    descriptors: &'static [AtomicU64],
-    /// Flags, index, heads, and the used index we want to be told of.
-    available: &'static [AtomicU16],
+    /// Address; length, flags, next.
+    descriptors: &'static [[AtomicU64; 2]],
     /// Flags, index.
-    used: &'static [AtomicU16],
-    /// Two words an element: head, bytes written.
-    used_elements: &'static [AtomicU32],
+    available: &'static [AtomicU16; HEAD_WORDS],
+    heads: &'static [AtomicU16],
+    /// The used index we want to be told of.
+    used_event: &'static AtomicU16,
+    /// Flags, index.
+    used: &'static [AtomicU16; HEAD_WORDS],
+    /// Head, bytes written.
+    used_elements: &'static [[AtomicU32; 2]],
     /// The available index the device wants to be told of.
-    available_event: &'static [AtomicU16],
+    available_event: &'static AtomicU16,
     place: QueuePlace,
+    /// Turns an index into a place of the ring.
+    mask: u16,
     event_idx: bool,
 
-    /// What is lent, by head.
-    chains: Box<[Option<Chain<M>>]>,
-    /// The descriptor after this one, in a chain or in the free list.
-    next: Box<[u16]>,
+    /// What we know of each descriptor.
+    ours: Box<[Ours<M>]>,
     free: u16,
     free_head: u16,
-    lent: u16,
+    /// How many chains came back by [`Ring::reclaim`].
+    reclaimed: u16,
 
     /// Available index with everything that was pushed.
     pushed: u16,
@@ -146,6 +151,14 @@ pub(crate) struct Ring<M> {
     known: u16,
     armed: bool,
     broken: Option<Broken>,
+}
+
+/// What we know of a descriptor.
+struct Ours<M> {
+    /// What is lent, if a chain begins here.
+    chain: Option<Chain<M>>,
+    /// The descriptor after this one, in a chain or in the free list.
+    next: u16,
 }
 
 struct Chain<M> {
@@ -175,27 +188,31 @@ impl<M> Ring<M> {
         let (rest, used) = memory.split_at_mut(layout.used);
         let (descriptors, rest) = rest.split_at_mut(layout.available);
         let (available, _gap) = rest.split_at_mut(layout.available_end - layout.available);
-        let (used, rest) = used.split_at_mut(4);
+        let (available, rest) = available.split_at_mut(2 * HEAD_WORDS);
+        let (heads, used_event) = rest.split_at_mut(usize::from(size) * 2);
+        let (used, rest) = used.split_at_mut(2 * HEAD_WORDS);
         let (used_elements, rest) = rest.split_at_mut(usize::from(size) * 8);
         let (available_event, _) = rest.split_at_mut(2);
         let ring = Self {
             descriptors: shared(descriptors),
-            available: shared(available),
-            used: shared(used),
+            available: one(available),
+            heads: shared(heads),
+            used_event: one(used_event),
+            used: one(used),
             used_elements: shared(used_elements),
-            available_event: shared(available_event),
+            available_event: one(available_event),
             place: QueuePlace {
                 size,
                 descriptors: start,
                 available: start + layout.available as u64,
                 used: start + layout.used as u64,
             },
+            mask: size - 1,
             event_idx,
-            chains: (0..size).map(|_| None).collect(),
-            next: (1..=size).collect(),
+            ours: (1..=size).map(|next| Ours { chain: None, next }).collect(),
             free: size,
             free_head: 0,
-            lent: 0,
+            reclaimed: 0,
             pushed: 0,
             published: 0,
             batch: 0,
@@ -228,7 +245,8 @@ impl<M> Ring<M> {
     /// How many frames the device has, or will have with the next publication.
     #[inline]
     pub fn lent(&self) -> u16 {
-        self.lent
+        let returned = self.taken.wrapping_add(self.reclaimed);
+        self.pushed.wrapping_sub(returned)
     }
 
     /// How the device broke the ring, if it did.
@@ -238,9 +256,9 @@ impl<M> Ring<M> {
 
     /// What is lent, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&Frame, &M)> {
-        self.chains
+        self.ours
             .iter()
-            .flatten()
+            .filter_map(|ours| ours.chain.as_ref())
             .map(|chain| (&chain.frame, &chain.mark))
     }
 
@@ -261,14 +279,13 @@ impl<M> Ring<M> {
         let head = self.free_head;
         let mut descriptor = head;
         for (piece, left) in pieces.iter().zip((0..count).rev()) {
-            let next = self.next[usize::from(descriptor)];
+            let next = self.ours[usize::from(descriptor)].next;
             let chained = if left > 0 { NEXT } else { 0 };
             let words = encode(&frame, piece, chained, next);
             self.write_descriptor(descriptor, words);
             descriptor = next;
         }
-        self.free_head = descriptor;
-        self.lend(head, count, frame, mark);
+        self.lend(head, descriptor, count, frame, mark);
     }
 
     /// As [`Ring::push`] of one piece: what a card's every frame is, twice.
@@ -278,11 +295,7 @@ impl<M> Ring<M> {
     #[inline(always)]
     pub fn push_one(&mut self, frame: Frame, mark: M, piece: Piece) {
         assert!(self.free > 0, "1 descriptor of 0 free");
-        let head = self.free_head;
-        self.free_head = self.next[usize::from(head)];
-        let words = encode(&frame, &piece, 0, 0);
-        self.write_descriptor(head, words);
-        self.lend(head, 1, frame, mark);
+        self.lend_one(encode(&frame, &piece, 0, 0), frame, mark);
     }
 
     /// As [`Ring::push`], but with the chain in a table in the frame's own
@@ -318,34 +331,41 @@ impl<M> Ring<M> {
             bytes,
             device_writes: false,
         };
-        let head = self.free_head;
-        self.free_head = self.next[usize::from(head)];
-        let words = encode(&frame, &piece, INDIRECT, 0);
-        self.write_descriptor(head, words);
-        self.lend(head, 1, frame, mark);
+        self.lend_one(encode(&frame, &piece, INDIRECT, 0), frame, mark);
     }
 
+    /// Lends what one descriptor says, these words.
     #[inline(always)]
-    fn lend(&mut self, head: u16, descriptors: u16, frame: Frame, mark: M) {
+    fn lend_one(&mut self, words: [u64; 2], frame: Frame, mark: M) {
+        let head = self.free_head;
+        self.write_descriptor(head, words);
+        let next = self.ours[usize::from(head)].next;
+        self.lend(head, next, 1, frame, mark);
+    }
+
+    /// Lends the chain that begins at `head`; `free` is the first descriptor behind
+    /// it in the free list.
+    #[inline(always)]
+    fn lend(&mut self, head: u16, free: u16, descriptors: u16, frame: Frame, mark: M) {
+        self.free_head = free;
         self.free -= descriptors;
-        self.lent += 1;
-        self.chains[usize::from(head)] = Some(Chain {
+        self.ours[usize::from(head)].chain = Some(Chain {
             frame,
             mark,
             descriptors,
             batch: self.batch,
         });
-        let slot = usize::from(self.pushed & (self.size() - 1));
+        let slot = usize::from(self.pushed & self.mask);
         // The device looks here only after the index below says so.
-        self.available[2 + slot].store(head, Relaxed);
+        self.heads[slot].store(head, Relaxed);
         self.pushed = self.pushed.wrapping_add(1);
     }
 
     #[inline(always)]
     fn write_descriptor(&mut self, descriptor: u16, words: [u64; 2]) {
-        let at = usize::from(descriptor) * 2;
-        self.descriptors[at].store(words[0], Relaxed);
-        self.descriptors[at + 1].store(words[1], Relaxed);
+        let place = &self.descriptors[usize::from(descriptor)];
+        place[0].store(words[0], Relaxed);
+        place[1].store(words[1], Relaxed);
     }
 
     /// Shows the device everything that was pushed. True if it must be told.
@@ -366,7 +386,7 @@ impl<M> Ring<M> {
         // first, and neither would act (virtio 1.2, 2.7.13.4.1).
         fence(SeqCst);
         if self.event_idx {
-            passes(self.available_event[0].load(Relaxed), before, self.pushed)
+            passes(self.available_event.load(Relaxed), before, self.pushed)
         } else {
             self.used[FLAGS].load(Relaxed) & QUIET == 0
         }
@@ -378,29 +398,36 @@ impl<M> Ring<M> {
         if self.taken == self.known {
             self.look()?;
         }
-        let slot = usize::from(self.taken & (self.size() - 1)) * 2;
-        let id = self.used_elements[slot].load(Relaxed);
-        let written = self.used_elements[slot + 1].load(Relaxed);
-        self.taken = self.taken.wrapping_add(1);
-        let this_batch = self.batch;
-        let chain = usize::try_from(id)
-            .ok()
-            .and_then(|head| self.chains.get_mut(head))
-            .and_then(|chain| chain.take_if(|chain| chain.batch != this_batch));
-        let Some(chain) = chain else {
-            self.fail(Broken::Id);
-            return None;
-        };
-        self.release(id as u16, chain.descriptors);
-        Some(Returned {
-            frame: chain.frame,
-            mark: chain.mark,
-            written,
-        })
+        let slot = usize::from(self.taken & self.mask);
+        let element = &self.used_elements[slot];
+        let (id, written) = (element[0].load(Relaxed), element[1].load(Relaxed));
+        let batch = self.batch;
+        if let Some(ours) = self.ours.get_mut(id as usize)
+            && let Some(chain) = &ours.chain
+            && chain.batch != batch
+            && let Some(chain) = ours.chain.take()
+        {
+            self.taken = self.taken.wrapping_add(1);
+            if chain.descriptors == 1 {
+                // As in `release`.
+                ours.next = self.free_head;
+                self.free_head = id as u16;
+                self.free += 1;
+            } else {
+                self.release(id as u16, chain.descriptors);
+            }
+            return Some(Returned {
+                frame: chain.frame,
+                mark: chain.mark,
+                written,
+            });
+        }
+        self.fail(Broken::Id);
+        None
     }
 
     /// Reads the used index. `None` if nothing new is there.
-    #[inline]
+    #[inline(always)]
     fn look(&mut self) -> Option<()> {
         if self.broken.is_some() {
             return None;
@@ -423,18 +450,20 @@ impl<M> Ring<M> {
     #[cold]
     fn fail(&mut self, how: Broken) {
         self.broken = Some(how);
+        // What is not taken any more stays lent.
+        let untaken = self.known.wrapping_sub(self.taken);
+        self.reclaimed = self.reclaimed.wrapping_sub(untaken);
         self.taken = self.known;
     }
 
     /// Puts a chain's descriptors back at the front of the free list: the next
     /// frame uses those that are still in the cache.
-    #[inline(always)]
+    #[inline(never)]
     fn release(&mut self, head: u16, descriptors: u16) {
-        let last = (1..descriptors).fold(head, |at, _| self.next[usize::from(at)]);
-        self.next[usize::from(last)] = self.free_head;
+        let last = (1..descriptors).fold(head, |at, _| self.ours[usize::from(at)].next);
+        self.ours[usize::from(last)].next = self.free_head;
         self.free_head = head;
         self.free += descriptors;
-        self.lent -= 1;
     }
 
     /// Asks for an interrupt at the next return. True if something is there
@@ -442,8 +471,7 @@ impl<M> Ring<M> {
     pub fn arm(&mut self) -> bool {
         self.armed = true;
         if self.event_idx {
-            let wanted = 2 + usize::from(self.size());
-            self.available[wanted].store(self.taken, Relaxed);
+            self.used_event.store(self.taken, Relaxed);
         } else {
             self.available[FLAGS].store(0, Relaxed);
         }
@@ -465,8 +493,7 @@ impl<M> Ring<M> {
     /// an index that was just passed: one interrupt comes after 65,535 returns.
     fn be_quiet(&self) {
         if self.event_idx {
-            let wanted = 2 + usize::from(self.size());
-            self.available[wanted].store(self.taken.wrapping_sub(1), Relaxed);
+            self.used_event.store(self.taken.wrapping_sub(1), Relaxed);
         } else {
             self.available[FLAGS].store(QUIET, Relaxed);
         }
@@ -476,9 +503,10 @@ impl<M> Ring<M> {
     /// token says that the device touches nothing more.
     pub fn reclaim(&mut self, _: &Silent) -> Option<(Frame, M)> {
         let (head, chain) = (0..)
-            .zip(&mut self.chains)
-            .find_map(|(head, chain)| Some((head, chain.take()?)))?;
+            .zip(&mut self.ours)
+            .find_map(|(head, ours)| Some((head, ours.chain.take()?)))?;
         self.release(head, chain.descriptors);
+        self.reclaimed = self.reclaimed.wrapping_add(1);
         Some((chain.frame, chain.mark))
     }
 }
@@ -491,6 +519,13 @@ fn passes(event: u16, before: u16, after: u16) -> bool {
     after.wrapping_sub(event).wrapping_sub(1) < after.wrapping_sub(before)
 }
 
+/// Panics. Its arguments are values, so that those of the good case need no memory.
+#[cold]
+#[inline(never)]
+fn outside(at: usize, bytes: usize) -> ! {
+    panic!("{bytes} bytes at {at} do not lie in a slot, clear of its notes");
+}
+
 /// The two words of a descriptor for `piece` of `frame`.
 #[inline(always)]
 fn encode(frame: &Frame, piece: &Piece, flags: u16, next: u16) -> [u64; 2] {
@@ -500,16 +535,16 @@ fn encode(frame: &Frame, piece: &Piece, flags: u16, next: u16) -> [u64; 2] {
         device_writes,
     } = piece;
     let room = if at < SCRATCH_BYTES {
-        SCRATCH_BYTES.checked_sub(at)
+        SCRATCH_BYTES - at
     } else if at >= NET_HEADER {
-        SLOT_BYTES.checked_sub(at)
+        SLOT_BYTES.saturating_sub(at)
     } else {
-        None
+        0
     };
-    assert!(
-        0 < bytes && room.is_some_and(|room| bytes <= room),
-        "{bytes} bytes at {at} do not lie in a slot, clear of its notes"
-    );
+    // One comparison: nothing at all wraps to more than there ever is.
+    if bytes.wrapping_sub(1) >= room {
+        outside(at, bytes);
+    }
     let flags = flags | if device_writes { WRITE } else { 0 };
     [
         frame.bus_address() + at as u64,
@@ -529,6 +564,16 @@ unsafe impl Word for AtomicU16 {}
 unsafe impl Word for AtomicU32 {}
 // SAFETY: an atomic integer has no forbidden pattern and interior mutability.
 unsafe impl Word for AtomicU64 {}
+
+// SAFETY: an array of words is words.
+unsafe impl<W: Word, const N: usize> Word for [W; N] {}
+
+/// The one thing that `memory` is, shared as below.
+fn one<W: Word>(memory: &'static mut [u8]) -> &'static W {
+    shared(memory)
+        .first()
+        .expect("the ring's layout has room for its words")
+}
 
 /// Makes memory into words that we and the device share from now on.
 fn shared<W: Word>(memory: &'static mut [u8]) -> &'static [W] {
@@ -698,7 +743,8 @@ mod tests {
         let mut bench = bench(16, true, false);
         let mut frame = bench.machine.carve(1).remove(0);
         let ring = &mut bench.ring;
-        let (available, event) = (ring.available, &ring.available_event[0]);
+        let (available, heads) = (ring.available, ring.heads);
+        let event = ring.available_event;
         let (used, elements) = (ring.used, ring.used_elements);
         let (doorbell, over) = (&AtomicU32::new(0), &AtomicU32::new(0));
         std::thread::scope(|scope| {
@@ -723,8 +769,8 @@ mod tests {
                             }
                         }
                         let slot = usize::from(seen % 16);
-                        let head = available[2 + slot].load(Relaxed);
-                        elements[slot * 2].store(head.into(), Relaxed);
+                        let head = heads[slot].load(Relaxed);
+                        elements[slot][0].store(head.into(), Relaxed);
                         seen = seen.wrapping_add(1);
                         used[INDEX].store(seen, Release);
                     }
