@@ -196,12 +196,7 @@ fn measure(wanted: u64, what: &str, opcode: u8, write_cache: WriteCache) {
 }
 
 fn requests_of(export: &node::Export) -> u64 {
-    export
-        .latency
-        .counts()
-        .iter()
-        .map(|&count| u64::from(count))
-        .sum()
+    export.latency.counts().iter().copied().sum()
 }
 
 fn main() {

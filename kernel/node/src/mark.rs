@@ -80,6 +80,12 @@ impl Mark {
         usize::from(self.0 as u8)
     }
 
+    /// Whether it is of a plain read.
+    #[inline]
+    pub fn is_read(self) -> bool {
+        self.0 & 0x0700 == (Work::Read as u32) << 8
+    }
+
     /// What for.
     #[inline]
     pub fn work(self) -> Work {

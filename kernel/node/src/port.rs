@@ -45,6 +45,7 @@ pub struct Port<N> {
 
 impl<N: Nic> Port<N> {
     /// Takes an idle frame back: to the spares if some are out, else to receive.
+    #[inline(always)]
     pub fn release(&mut self, now: Instant, mut frame: Frame) {
         if self.spares.len() < self.spares_wanted {
             self.spares.push(frame);
@@ -55,6 +56,7 @@ impl<N: Nic> Port<N> {
     }
 
     /// Sends a frame.
+    #[inline(always)]
     pub fn send(&mut self, frame: Frame) {
         self.sending += 1;
         self.traffic.sent += 1;

@@ -8,7 +8,8 @@ const NOBODY: u8 = 255;
 /// Which export has which slot.
 pub struct Shelf {
     number: u16,
-    slots: [u8; 255],
+    /// One more than there are, so that any byte finds an entry.
+    slots: [u8; 256],
 }
 
 /// Whom a request is for.
@@ -27,7 +28,7 @@ impl Shelf {
     pub fn new(number: u16) -> Self {
         Self {
             number,
-            slots: [NOBODY; 255],
+            slots: [NOBODY; 256],
         }
     }
 
@@ -44,6 +45,12 @@ impl Shelf {
     /// Takes `slot` back: nobody has it.
     pub fn clear(&mut self, slot: u8) {
         self.slots[usize::from(slot)] = NOBODY;
+    }
+
+    /// The export in `slot`, if its number is one of an export's.
+    #[inline]
+    pub fn at(&self, slot: u8) -> u8 {
+        self.slots[usize::from(slot)]
     }
 
     /// Whom `address` means. Both wildcards count, independently of each other.

@@ -11,7 +11,7 @@
 use crate::histogram::Histogram;
 use crate::limits::PORTS_MAX;
 use crate::waiting::Queue;
-use io::{Disk, Instant, WriteCache};
+use io::{Disk, Done, Frame, Instant, Request, WriteCache};
 
 /// See the module's header.
 pub struct Station<D> {
@@ -64,6 +64,33 @@ impl<D: Disk> Station<D> {
         };
         station.refresh();
         station
+    }
+
+    /// Gives it something to do.
+    #[inline(always)]
+    pub fn submit(&mut self, now: Instant, request: Request, frame: Frame) {
+        self.under_way += 1;
+        if self.watched.is_none() {
+            self.watched = Some((frame.bus_address(), now));
+        }
+        self.disk.submit(request, frame);
+    }
+
+    /// Something that it is done with.
+    #[inline(always)]
+    pub fn take_done(&mut self, now: Instant) -> Option<Done> {
+        if self.under_way == 0 {
+            return None;
+        }
+        let done = self.disk.poll_done()?;
+        self.under_way -= 1;
+        if let Some((address, since)) = self.watched
+            && address == done.frame.bus_address()
+        {
+            self.operations.note(now - since);
+            self.watched = None;
+        }
+        Some(done)
     }
 
     /// Reads what the disk says of itself now.

@@ -52,14 +52,10 @@ impl<N: Nic, D: Disk> Node<N, D> {
     fn finish(&mut self, now: Instant) -> bool {
         let mut moved = false;
         for index in 0..self.stations.len() {
-            if self.stations[index].under_way == 0 {
-                continue;
-            }
             for _ in 0..limits::FINISH_PER_TURN {
-                let Some(done) = self.stations[index].disk.poll_done() else {
+                let Some(done) = self.stations[index].take_done(now) else {
                     break;
                 };
-                self.stations[index].under_way -= 1;
                 self.finish_one(now, index, done);
                 moved = true;
             }
@@ -67,6 +63,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
         moved | self.let_through(now)
     }
 
+    #[inline(always)]
     fn finish_one(&mut self, now: Instant, index: usize, done: Done) {
         let Done {
             request,
@@ -74,12 +71,9 @@ impl<N: Nic, D: Disk> Node<N, D> {
             frame,
         } = done;
         let mark = Mark(request.ticket);
-        let station = &mut self.stations[index];
-        if let Some((address, since)) = station.watched
-            && address == frame.bus_address()
-        {
-            station.operations.note(now - since);
-            station.watched = None;
+        if mark.is_read() && outcome == Outcome::Done {
+            // No place in the fence, no copies: what `settle` would come to.
+            return self.answer(now, frame, mark.export(), Outcome::Done);
         }
         match mark {
             Mark::EARLY => return drop(frame),
@@ -93,11 +87,11 @@ impl<N: Nic, D: Disk> Node<N, D> {
             Work::Read => self.settle(now, frame, mark, outcome),
             Work::Write => self.written(now, frame, mark, outcome),
             Work::Verify if outcome == Outcome::Done => {
-                self.verify(now, frame, mark, Some(request))
+                self.verify(now, frame, mark, Some(request.apart()))
             }
             Work::Verify => self.settle(now, frame, mark, outcome),
             Work::Discard if outcome == Outcome::Done => {
-                self.discard(now, frame, mark, Some(request));
+                self.discard(now, frame, mark, Some(request.apart()));
             }
             Work::Discard => self.settle(now, frame, mark, outcome),
             Work::Flush | Work::Carry => self.flushed(now, index, frame, mark, outcome),
@@ -106,6 +100,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
     }
 
     /// Counts a failure, and lets SMART say so from now on.
+    #[cold]
     fn disk_failed(&mut self, now: Instant, index: usize, mark: Mark, outcome: Outcome) {
         self.events
             .note(now, Event::DiskError.into(), mark.export() as u32);
@@ -204,10 +199,31 @@ impl<N: Nic, D: Disk> Node<N, D> {
     }
 
     /// One received frame: to its export, to the queries, or back to the ring.
-    fn take_in(&mut self, now: Instant, frame: Frame) {
+    #[inline(always)]
+    fn take_in(&mut self, now: Instant, mut frame: Frame) {
         if self.capture.is_on {
             self.capture.take(now, Way::In, frame.home(), frame.wire());
         }
+        // Nearly every frame is a usual request, and says here whose.
+        let received = frame.len();
+        let buffer = frame.buffer_mut();
+        let export = self.shelf.at(buffer[USUAL_SLOT]);
+        if let Some(target) = self.exports.get(usize::from(export))
+            && let Some(port) = self.ports.get(usize::from(frame.home()))
+            && let Some(io) = target
+                .target
+                .usual(&port.wire, frame.buffer_mut(), received)
+        {
+            self.clients.note(now, frame.wire(), frame.home(), export);
+            self.start(now, frame, export, io);
+        } else {
+            self.take_aside(now, frame);
+        }
+    }
+
+    /// As [`take_in`](Self::take_in), for any frame.
+    #[inline(never)]
+    fn take_aside(&mut self, now: Instant, frame: Frame) {
         let Some(peek) = aoe::peek(frame.wire()) else {
             if self.take_for_management(&frame) {
                 return self.release(now, frame);
@@ -226,6 +242,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
     }
 
     /// Lets one export judge a frame that is for it, and does what it says.
+    #[inline(never)]
     fn judge(&mut self, now: Instant, mut frame: Frame, export: u8) {
         let port = &self.ports[usize::from(frame.home())];
         let target = &mut self.exports[usize::from(export)].target;
@@ -245,11 +262,12 @@ impl<N: Nic, D: Disk> Node<N, D> {
                 frame.set_len(len);
                 self.reply(now, frame, export.into(), true);
             }
-            Verdict::Submit(io) => self.start(now, frame, export, io),
+            Verdict::Submit(io) => self.start_aside(now, frame, export, io),
         }
     }
 
     /// Sends an answer, unless it tells what is not durable yet.
+    #[inline(never)]
     fn reply(&mut self, now: Instant, frame: Frame, export: usize, probe: bool) {
         self.take_changes(now, export);
         if self.keeper.is_pending(export) && !is_ata(&frame) {
@@ -260,6 +278,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
     }
 
     /// Sends an answer, and the jumbo frame that follows some.
+    #[inline(never)]
     pub(crate) fn send_answer(&mut self, frame: Frame, export: usize, probe: bool) {
         let probe = if probe {
             self.probe(export, &frame)
@@ -272,11 +291,19 @@ impl<N: Nic, D: Disk> Node<N, D> {
         }
     }
 
+    /// As [`start`](Self::start), for what came the long way.
+    #[inline(never)]
+    fn start_aside(&mut self, now: Instant, frame: Frame, export: u8, io: Io) {
+        self.start(now, frame, export, io);
+    }
+
     /// Takes a request for sectors over: from here on it is answered, unless it
     /// waits too long in the fence.
+    #[inline(always)]
     fn start(&mut self, now: Instant, mut frame: Frame, export: u8, io: Io) {
         let home = usize::from(frame.home());
-        let disk = usize::from(self.exports[usize::from(export)].volume.disk);
+        let serving = &mut self.exports[usize::from(export)];
+        let station = &mut self.stations[usize::from(serving.volume.disk)];
         let port = &mut self.ports[home];
         let changes = matches!(io.op, IoOp::Write | IoOp::Discard);
         // Several ports have no common order, so age must bound how far a copy
@@ -285,21 +312,40 @@ impl<N: Nic, D: Disk> Node<N, D> {
             self.events.note(now, Event::TooOld.into(), export.into());
             return self.release(now, frame);
         }
-        if !port.may_lend(self.stations[disk].held[home]) {
+        if !port.may_lend(station.held[home]) {
             self.events
                 .note(now, Event::OverShare.into(), export.into());
             return self.release(now, frame);
         }
         port.lent += 1;
-        self.stations[disk].held[home] += 1;
+        station.held[home] += 1;
         frame.set_posted_at(now);
-        self.exports[usize::from(export)]
-            .work
-            .note(io.op, io.sectors);
+        serving.work.note(io.op, io.sectors);
+        if io.op == IoOp::Read
+            && let Some(lba) = serving.volume.locate(io.lba, io.sectors)
+        {
+            let request = Request {
+                op: Op::Read,
+                lba,
+                sectors: io.sectors,
+                data: io.data,
+                ticket: Mark::new(export, Work::Read).0,
+            };
+            station.submit(now, request, frame);
+        } else {
+            self.start_other(now, frame, export, io);
+        }
+    }
+
+    /// What is not simply read.
+    #[inline(never)]
+    fn start_other(&mut self, now: Instant, frame: Frame, export: u8, io: Io) {
+        let disk = usize::from(self.exports[usize::from(export)].volume.disk);
         match io.op {
+            // The disk has shrunk meanwhile, or it would be on its way.
             IoOp::Read => {
                 let mark = Mark::new(export, Work::Read);
-                self.submit(now, frame, mark, Op::Read, io.lba, io.sectors, io.data);
+                self.settle(now, frame, mark, Outcome::Fault);
             }
             IoOp::Verify => self.verify(now, frame, Mark::new(export, Work::Verify), None),
             IoOp::Flush => {
@@ -370,11 +416,13 @@ impl<N: Nic, D: Disk> Node<N, D> {
         self.write(now, frame, mark, &io);
     }
 
+    #[inline]
     fn write(&mut self, now: Instant, frame: Frame, mark: Mark, io: &Io) {
         self.submit(now, frame, mark, Op::Write, io.lba, io.sectors, io.data);
     }
 
     /// Reads the next part of a verify into the frame, where nobody looks at it.
+    #[inline(never)]
     fn verify(&mut self, now: Instant, frame: Frame, mark: Mark, last: Option<Request>) {
         let io = aoe::io_of(frame.wire(), frame.len()).expect("admitted, so it parses");
         let first = self.exports[mark.export()].volume.first;
@@ -391,6 +439,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
     }
 
     /// Discards the next piece of the frame's ranges.
+    #[inline(never)]
     fn discard(&mut self, now: Instant, frame: Frame, mark: Mark, last: Option<Request>) {
         let volume = &self.exports[mark.export()].volume;
         let geometry = self.stations[usize::from(volume.disk)].disk.geometry();
@@ -416,6 +465,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
         clippy::too_many_arguments,
         reason = "they are the fields of one request"
     )]
+    #[inline(always)]
     fn submit(
         &mut self,
         now: Instant,
@@ -442,18 +492,13 @@ impl<N: Nic, D: Disk> Node<N, D> {
         self.give(disk, request, frame);
     }
 
+    #[inline(always)]
     pub(crate) fn give(&mut self, disk: usize, request: Request, frame: Frame) {
         let mark = Mark(request.ticket);
         if let Some(ticket) = mark.ticket() {
             self.whereabouts[usize::from(ticket.0)] = At::Disk(mark);
         }
-        let now = self.now;
-        let station = &mut self.stations[disk];
-        station.under_way += 1;
-        if station.watched.is_none() {
-            station.watched = Some((frame.bus_address(), now));
-        }
-        station.disk.submit(request, frame);
+        self.stations[disk].submit(self.now, request, frame);
     }
 
     /// A write or discard has ended in the disk: answered now if that is enough,
@@ -479,6 +524,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
     }
 
     /// Begins the flush for everything that waits for one.
+    #[inline(never)]
     fn flush(&mut self, disk: usize) {
         let station = &mut self.stations[disk];
         let mut batch = mem::replace(&mut station.unflushed, Queue::EMPTY);
@@ -517,6 +563,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
     }
 
     /// Answers a request, and every copy of it, and lets the fence go on.
+    #[inline(never)]
     fn settle(&mut self, now: Instant, frame: Frame, mark: Mark, outcome: Outcome) {
         self.answer(now, frame, mark.export(), outcome);
         let Some(ticket) = mark.ticket() else {
@@ -525,14 +572,21 @@ impl<N: Nic, D: Disk> Node<N, D> {
         self.fence.finish(ticket);
         let place = usize::from(ticket.0);
         if !self.copies[place].is_empty() {
-            let mut copies = mem::replace(&mut self.copies[place], Queue::EMPTY);
-            while let Some((copy, _)) = self.waiting.pop(&mut copies) {
-                self.answer(now, copy, mark.export(), outcome);
-            }
+            self.settle_copies(now, place, mark, outcome);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn settle_copies(&mut self, now: Instant, place: usize, mark: Mark, outcome: Outcome) {
+        let mut copies = mem::replace(&mut self.copies[place], Queue::EMPTY);
+        while let Some((copy, _)) = self.waiting.pop(&mut copies) {
+            self.answer(now, copy, mark.export(), outcome);
         }
     }
 
     /// Edits the request in the frame into its answer and sends it.
+    #[inline(always)]
     fn answer(&mut self, now: Instant, mut frame: Frame, export: usize, outcome: Outcome) {
         let home = usize::from(frame.home());
         let export = &mut self.exports[export];
@@ -556,6 +610,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
     }
 
     /// Gives up a request that has waited too long: its host resends it.
+    #[cold]
     fn abandon(&mut self, now: Instant, frame: Frame, mark: Mark) {
         let home = usize::from(frame.home());
         let disk = usize::from(self.exports[mark.export()].volume.disk);
@@ -574,6 +629,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
     }
 
     /// Keeps a question for [`converse`](Self::converse).
+    #[inline(never)]
     fn queue_query(&mut self, now: Instant, frame: Frame) {
         let port = &mut self.ports[usize::from(frame.home())];
         if port.may_queue() {
@@ -703,7 +759,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
         }
     }
 
-    #[inline]
+    #[inline(never)]
     pub(crate) fn send(&mut self, frame: Frame) {
         self.events.count(Event::Sent.into());
         if self.capture.is_on {
@@ -713,10 +769,12 @@ impl<N: Nic, D: Disk> Node<N, D> {
         self.ports[usize::from(frame.home())].send(frame);
     }
 
+    #[inline(never)]
     pub(crate) fn release(&mut self, now: Instant, frame: Frame) {
         self.ports[usize::from(frame.home())].release(now, frame);
     }
 
+    #[inline(never)]
     fn drop_frame(&mut self, now: Instant, frame: Frame, reason: aoe::Drop) {
         let port = frame.home().into();
         match reason {
@@ -869,6 +927,9 @@ impl<N: Nic, D: Disk> Node<N, D> {
         }
     }
 }
+
+/// Where a request without a tag names its slot.
+const USUAL_SLOT: usize = 18;
 
 /// AoE's command 0.
 const COMMAND_ATA: u8 = 0;

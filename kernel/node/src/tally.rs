@@ -79,6 +79,9 @@ pub struct Traffic {
 pub const CLIENTS_MAX: usize = 256;
 /// Places that an address may have: looked at one after the other.
 const WAYS: usize = 4;
+/// How many such groups there are.
+const SETS: usize = CLIENTS_MAX / WAYS;
+const _: () = assert!(SETS.is_power_of_two());
 
 /// One who sent us requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,13 +116,16 @@ impl Client {
 
 /// Everybody who asked lately.
 pub struct Clients {
-    table: Box<[Client]>,
+    table: Box<[[Client; WAYS]; SETS]>,
 }
 
 impl Clients {
     pub(crate) fn new() -> Self {
         Self {
-            table: vec![Client::NOBODY; CLIENTS_MAX].into_boxed_slice(),
+            table: vec![[Client::NOBODY; WAYS]; SETS]
+                .into_boxed_slice()
+                .try_into()
+                .expect("it has so many sets"),
         }
     }
 
@@ -131,8 +137,8 @@ impl Clients {
         };
         let key = u64::from_be_bytes(*source) & !0xffff;
         // The upper bits of a product depend on all bits of the address.
-        let home = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize & !(WAYS - 1);
-        let set = &mut self.table[home..home + WAYS];
+        let home = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - SETS.ilog2());
+        let set = &mut self.table[home as usize];
         let client = match set.iter_mut().position(|client| client.key == key) {
             Some(way) => &mut set[way],
             None => {
@@ -155,6 +161,7 @@ impl Clients {
     /// Those who asked since `since`.
     pub fn since(&self, since: Instant) -> impl Iterator<Item = &Client> {
         self.table
+            .as_flattened()
             .iter()
             .filter(move |client| client.key != 0 && client.last >= since)
     }
@@ -162,7 +169,10 @@ impl Clients {
     /// The place `index`, if somebody has it: for those who go through the table
     /// a little at a time.
     pub fn at(&self, index: usize) -> Option<&Client> {
-        self.table.get(index).filter(|client| client.key != 0)
+        self.table
+            .as_flattened()
+            .get(index)
+            .filter(|client| client.key != 0)
     }
 }
 

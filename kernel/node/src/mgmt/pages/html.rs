@@ -444,7 +444,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                 }
             }
             let counts = times.counts();
-            let top = u64::from(counts.iter().copied().max().unwrap_or(0)).max(1);
+            let top = counts.iter().copied().max().unwrap_or(0).max(1);
             put!(
                 out,
                 "<td><svg class=\"bars\" viewBox=\"0 0 {} 24\" role=\"img\" aria-label=\"distribution\">",
@@ -452,7 +452,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
             );
             for (bucket, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
                 // Whatever was counted is seen.
-                let height = (u64::from(*count) * 24 / top).max(1);
+                let height = (*count * 24 / top).max(1);
                 put!(
                     out,
                     "<rect x=\"{}\" y=\"{}\" width=\"6\" height=\"{height}\"/>",

@@ -469,7 +469,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
 fn histogram(out: &mut Out<'_>, name: &str, labels: &str, times: &Histogram) {
     let mut so_far = 0_u64;
     for (bucket, count) in times.counts().iter().enumerate() {
-        so_far += u64::from(*count);
+        so_far += *count;
         // The last bucket has no border: everything is below infinity.
         if bucket + 1 < BUCKETS {
             put!(

@@ -225,9 +225,9 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
             }
             out.put("\n");
             let counts = times.counts();
-            let top = u64::from(counts.iter().copied().max().unwrap_or(0)).max(1);
+            let top = counts.iter().copied().max().unwrap_or(0).max(1);
             for (bucket, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-                let bar = (u64::from(*count) * BARS / top).max(1) as usize;
+                let bar = (count * BARS / top).max(1) as usize;
                 let bar = &"########################"[..bar];
                 put!(out, "{:>9} {count:>10} {bar}\n", Below(1 << bucket));
             }
