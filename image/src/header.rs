@@ -71,6 +71,7 @@ pub fn boot_header(
 ) -> Result<[u8; layout::HEADER_BYTES], String> {
     const LOADED_HIGH: u8 = 1;
     const HAS_64_BIT_ENTRY: u16 = 1;
+    const MAY_BE_ABOVE_4_GIB: u16 = 2;
     const PROTOCOL: u16 = 0x20d;
     const ALIGNMENT_EXPONENT: u8 = 12;
     let bytes = |end: u64| {
@@ -104,7 +105,8 @@ pub fn boot_header(
     );
     put(field::RELOCATABLE, &[1]);
     put(field::ALIGNMENT_MIN, &[ALIGNMENT_EXPONENT]);
-    put(field::LOAD_FLAGS_64, &HAS_64_BIT_ENTRY.to_le_bytes());
+    let entry = HAS_64_BIT_ENTRY | MAY_BE_ABOVE_4_GIB;
+    put(field::LOAD_FLAGS_64, &entry.to_le_bytes());
     put(field::COMMAND_LINE_MAX, &COMMAND_LINE_MAX.to_le_bytes());
     put(
         field::PREFERRED_ADDRESS,
@@ -159,7 +161,7 @@ mod tests {
         assert_eq!(page[field::LOAD_FLAGS] & 1, 1);
         assert_eq!(page[field::RELOCATABLE], 1);
         assert_eq!(number(&page, field::ALIGNMENT, 4), 4096);
-        assert_eq!(page[field::LOAD_FLAGS_64] & 1, 1);
+        assert_eq!(page[field::LOAD_FLAGS_64], 3);
         assert_eq!(number(&page, field::CODE32_START, 4), 0x10_0000);
         assert_eq!(number(&page, field::PREFERRED_ADDRESS, 8), 0x10_0000);
     }

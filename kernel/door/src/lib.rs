@@ -17,4 +17,5 @@ pub mod calls;
 pub mod handover;
 pub mod options;
 pub mod parcel;
+pub mod place;
 pub mod steps;

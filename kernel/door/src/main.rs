@@ -10,6 +10,8 @@
 #![no_std]
 #![no_main]
 
+mod above;
+mod bridge;
 mod head;
 #[path = "../../metal/src/memcpy.rs"]
 mod memcpy;
@@ -33,9 +35,18 @@ unsafe extern "C" {
 /// From the doors of [`head`], on the kernel's stack: unpacks it at `kernel` and
 /// enters it.
 extern "C" fn unpack_and_enter(door: u32, left: u64, label: &Label, kernel: usize) -> ! {
-    // SAFETY: the loader keeps the memory behind the file free, as much as the
-    // header asks for, and that is where `kernel` is. Stack and page tables, which
-    // are in use, lie behind what is unpacked.
+    let (mut kernel, mut left) = (kernel, left);
+    if kernel + label.memory_bytes as usize > 1 << 32 {
+        // SAFETY: only a loader of the 64-bit kind can have put us there. It keeps
+        // the memory behind the file free, as much as the header asks for.
+        match unsafe { above::come_down(left, label, kernel) } {
+            Some(below) => (kernel, left) = below,
+            None => say::and_halt("ublade: there is no room for the kernel below 4 GiB."),
+        }
+    }
+    // SAFETY: the memory is free: behind the file it is kept so by the loader, as
+    // much as the header asks for; elsewhere it was chosen for that. Stack and page
+    // tables, which are in use, lie behind what is unpacked.
     if unsafe { unpack_to(label, kernel) }.is_err() {
         say::and_halt(
             "ublade: the kernel in the boot file is damaged; fetch or write the file anew.",

@@ -8,6 +8,7 @@
 mod cpio;
 pub mod dhcp;
 mod elf;
+pub(crate) mod kexec;
 pub mod linux;
 pub(crate) mod netserver;
 

@@ -13,6 +13,8 @@ const PLACES: &[&str] = &[
     "drivers/virtio/src/ring",
     "drivers/virtio/src/transport",
     "drivers/virtio/src/model",
+    "kernel/door/src/above",
+    "kernel/door/src/bridge",
     "kernel/door/src/main",
     "kernel/door/src/say",
     "kernel/door/src/uefi",

@@ -3,9 +3,10 @@
 //! They leave memory as they found it, full of themselves, which QEMU's own loader
 //! does not; and each hands over the command line in its own way.
 
-use super::{Row, row};
+use super::{Row, row, started};
+use crate::initiator::kexec;
 use crate::packages::{Need, find_program};
-use crate::{Context, Disk, Failure, OrFail, Recipe};
+use crate::{Context, Disk, Failure, Machine, OrFail, Recipe, Report};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -71,7 +72,35 @@ pub(super) const ROWS: &[Row] = &[
             },
         )
     },
+    Row {
+        prepare: kexec::prepare,
+        ..Row::new(
+            "kexec",
+            "kexec, by the 64-bit entry",
+            "QEMU, Linux",
+            |context| by_kexec(context, "512M"),
+        )
+    }
+    .within(180),
+    Row {
+        prepare: kexec::prepare,
+        ..Row::new(
+            "kexec-5g",
+            "kexec to above 4 GiB",
+            "QEMU, Linux",
+            |context| by_kexec(context, "5G"),
+        )
+    }
+    .within(180),
 ];
+
+/// Linux's own way to start another kernel: the 64-bit entry, from `memory`.
+fn by_kexec(context: &Context, memory: &str) -> Result<Report, Failure> {
+    let recipe = kexec::machine(context, &format!("ublade.shelf={SHELF}"))?;
+    let by = "booted by Linux protocol, 64-bit";
+    let ask = |node: &mut Machine| node.wait_for(by, context.seconds(5)).map(drop);
+    started(context, recipe.memory(memory), Some(SHELF), ask).map(|(report, _)| report)
+}
 
 /// A machine that starts from the CD-ROM at `disc`.
 fn from(context: &Context, disc: &Path) -> Recipe {
