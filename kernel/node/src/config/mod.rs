@@ -153,7 +153,7 @@ pub enum LogLevel {
 
 /// What holds where nobody says anything, as it would be written. Keys of a slot,
 /// and those whose default is nothing at all, have no line here.
-pub const DEFAULTS: [(&str, &str); 14] = [
+pub const DEFAULTS: [(&str, &str); 15] = [
     ("export", "auto"),
     ("rw", "none"),
     ("errors", "ata"),
@@ -163,6 +163,7 @@ pub const DEFAULTS: [(&str, &str); 14] = [
     ("mtu", "auto"),
     ("ip", "dhcp"),
     ("http", "80"),
+    ("cec", "off"),
     ("log", "info"),
     ("panic", "10"),
     ("cpus", "all"),
@@ -294,6 +295,8 @@ pub struct Config {
     pub http: Setting<Option<u16>>,
     /// `token=`: who says it may change things; empty for nobody.
     pub token: Setting<Text<64>>,
+    /// `cec=`: whether there is a console on the Ethernet.
+    pub cec: Setting<bool>,
     /// `log=`.
     pub log: Setting<LogLevel>,
     /// `console=`: device and speed as written.
@@ -363,6 +366,7 @@ impl Config {
             ntp: Setting::default(Text::EMPTY),
             http: Setting::default(Some(80)),
             token: Setting::default(Text::EMPTY),
+            cec: Setting::default(false),
             log: Setting::default(LogLevel::Info),
             console: Setting::default(Text::EMPTY),
             panic: Setting::default(Some(10)),
@@ -525,6 +529,7 @@ impl Config {
             "ntp" => put(&mut self.ntp, source, value::text(value)),
             "http" => put(&mut self.http, source, http(value)),
             "token" => put(&mut self.token, source, value::text(value)),
+            "cec" => put(&mut self.cec, source, on_or_off(value)),
             "log" => put(&mut self.log, source, log_level(value)),
             "console" => {
                 // Several in one place are several consoles, as Linux has it.
@@ -737,6 +742,14 @@ fn http(value: &str) -> Result<Option<u16>, Complaint> {
             0 => Err(Complaint::Bad(WHAT)),
             port => Ok(Some(port as u16)),
         },
+    }
+}
+
+fn on_or_off(value: &str) -> Result<bool, Complaint> {
+    match value {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(Complaint::Bad("it is on or off")),
     }
 }
 

@@ -271,7 +271,7 @@ fn every_default_is_what_holds_anyway() {
         assert_eq!(config.poll.value, None, "{line}");
         let ip = config.ip.value;
         assert!(ip.is_empty() || Wanted::parse(ip.as_str()) == Some(Wanted::Dhcp));
-        assert_eq!(config.http.value, Some(80), "{line}");
+        assert_eq!((config.http.value, config.cec.value), (Some(80), false));
         assert_eq!(config.log.value, LogLevel::Info, "{line}");
         assert_eq!(config.panic.value, Some(10), "{line}");
         assert_eq!(config.masks_of(0).count(), 0, "{line}");

@@ -8,6 +8,7 @@
 //! and nothing is due.
 
 pub mod address;
+mod cec;
 mod http;
 mod journal;
 mod net;
@@ -30,6 +31,7 @@ use crate::state::SETTINGS_BYTES_MAX;
 use address::Wanted;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use cec::Cec;
 use http::Http;
 use io::{Disk, Frame, Instant, Nic, Text};
 use journal::Journal;
@@ -57,6 +59,26 @@ enum Choice {
     First,
     /// The one that the operator named.
     Named(usize),
+}
+
+/// A terminal.
+#[derive(Clone, Copy)]
+enum Which {
+    Serial,
+    Cec,
+}
+
+impl Which {
+    fn of<'a>(
+        self,
+        console: &'a mut Terminal,
+        cec: &'a mut Option<Box<Cec>>,
+    ) -> Option<&'a mut Terminal> {
+        match self {
+            Self::Serial => Some(console),
+            Self::Cec => cec.as_mut().map(|cec| &mut cec.terminal),
+        }
+    }
 }
 
 /// What there is to tell beside the node itself.
@@ -99,6 +121,8 @@ pub(crate) struct Mgmt {
     vlan: Option<u16>,
     /// The serial console.
     console: Terminal,
+    /// The console on the Ethernet, if the settings want one.
+    cec: Option<Box<Cec>>,
     /// Where settings are read to see what a start would make of them.
     check: Box<Config>,
     /// When its turn must come although nothing arrives.
@@ -192,6 +216,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
             had_link: false,
             vlan: config.vlan.value,
             console: Terminal::new(true),
+            cec: config.cec.value.then(|| Box::new(Cec::new())),
             check: Box::default(),
             due: self.now,
         }));
@@ -234,14 +259,21 @@ impl<N: Nic, D: Disk> Node<N, D> {
             return false;
         };
         let home = usize::from(frame.home());
-        if management.facts.port != Some(home) {
-            return false;
-        }
         let Some((addresses, rest)) = frame.wire().split_at_checked(ETHERTYPE) else {
             return false;
         };
         let own = self.ports[home].wire.mac.0;
         if addresses[..6] != own && addresses[..6] != [0xff; 6] {
+            return false;
+        }
+        if let (Some(cec), true) = (&mut management.cec, rest.starts_with(&cec::ETHERTYPE)) {
+            if let Some(frame) = cec::Frame::read(frame.home(), frame.wire()) {
+                cec.take(frame);
+                management.due = Instant(0);
+            }
+            return true;
+        }
+        if management.facts.port != Some(home) {
             return false;
         }
         let tagged = rest.strip_prefix(&TAGGED);
@@ -303,14 +335,17 @@ impl<N: Nic, D: Disk> Node<N, D> {
                 is_more = true;
             }
         }
-        is_more |= self.turn_of_console(management, now);
+        is_more |= self.turn_of_terminal(management, Which::Serial, now);
+        is_more |= self.turn_of_terminal(management, Which::Cec, now);
+        is_more |= self.send_for_cec(management, now);
         let Mgmt {
             net, http, facts, ..
         } = management;
         net.send(now);
         let deadline = net.deadline(now, &facts.journal);
         let patience = http.as_ref().and_then(Http::deadline);
-        let next = [deadline, patience].into_iter().flatten().min();
+        let again = management.cec.as_ref().and_then(|cec| cec.deadline());
+        let next = [deadline, patience, again].into_iter().flatten().min();
         // What waits for room in the queue waits for a frame to leave.
         let soonest = if net.wire.is_sending() && !is_more {
             now + crate::limits::SOON_US
@@ -334,25 +369,63 @@ impl<N: Nic, D: Disk> Node<N, D> {
         }
     }
 
-    /// Goes on with whoever is at the console. True if there is more to do at once.
+    /// Goes on with whoever is at a terminal. True if there is more to do at once.
     #[cold]
-    fn turn_of_console(&mut self, management: &mut Mgmt, now: Instant) -> bool {
+    #[inline(never)]
+    fn turn_of_terminal(&mut self, management: &mut Mgmt, which: Which, now: Instant) -> bool {
         let Mgmt {
             net,
             facts,
             console,
+            cec,
             ..
         } = &mut *management;
+        let Some(terminal) = which.of(console, cec) else {
+            return false;
+        };
         let view = View::new(self, facts, net.lease, net.wall, (0, 0), now);
-        console.turn(&view);
-        if let Some((wish, text)) = console.wish() {
-            let mut copy = [0; terminal::LINE_BYTES];
-            let copy = &mut copy[..text.len()];
-            copy.copy_from_slice(text);
-            let told = self.carry_out(management, wish, copy);
-            management.console.tell(told);
+        terminal.turn(&view);
+        let mut copy = [0; terminal::LINE_BYTES];
+        let wish = terminal.wish().map(|(wish, text)| {
+            copy[..text.len()].copy_from_slice(text);
+            (wish, text.len())
+        });
+        let told = wish.map(|(wish, len)| self.carry_out(management, wish, &copy[..len]));
+        let Some(terminal) = which.of(&mut management.console, &mut management.cec) else {
+            return false;
+        };
+        if let Some(told) = told {
+            terminal.tell(told);
         }
-        management.console.is_due()
+        terminal.is_due()
+    }
+
+    /// Sends what the Ethernet console has to say. What finds no frame is lost, as
+    /// on any wire, and said again. True if there is more to do at once.
+    #[cold]
+    fn send_for_cec(&mut self, management: &mut Mgmt, now: Instant) -> bool {
+        let Some(cec) = &mut management.cec else {
+            return false;
+        };
+        let name = match self.hostname.as_str() {
+            "" => "ublade",
+            name => name,
+        };
+        let name = Text::format(format_args!("{} {name}", self.shelf.number()));
+        // Ends: answers are as many as there were frames, data waits for an answer.
+        while let Some(frame) = cec.next(now, &name) {
+            let port = &mut self.ports[usize::from(frame.port)];
+            let mut bytes = [0; cec::FRAME_BYTES];
+            let len = frame.write(port.wire.mac, &mut bytes);
+            let len = len.max(FRAME_BYTES_MIN);
+            if let Some(mut out) = port.spares.pop() {
+                out.buffer_mut()[..len].copy_from_slice(&bytes[..len]);
+                out.set_len(len);
+                self.events.count(Event::ManagementSent.into());
+                self.send(out);
+            }
+        }
+        cec.terminal.is_due()
     }
 
     /// Moves to another port if the present one has lost its link.

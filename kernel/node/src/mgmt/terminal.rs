@@ -133,6 +133,16 @@ impl Terminal {
         }
     }
 
+    /// Somebody else is here now, or nobody.
+    #[cold]
+    pub fn clear(&mut self) {
+        (self.len, self.typed_len) = (0, 0);
+        (self.piece_len, self.taken) = (0, 0);
+        self.escape = 0;
+        self.state = State::Reading;
+        self.may_change = false;
+    }
+
     /// Takes what was typed. What there is no room for is lost, as on any line.
     #[cold]
     pub fn type_in(&mut self, bytes: &[u8]) {

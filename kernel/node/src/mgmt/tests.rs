@@ -1,6 +1,7 @@
 //! The management plane from the other end of the wire: a second IP stack, played
 //! by hand, with the node's own clock.
 
+mod cec;
 mod console;
 mod operator;
 
