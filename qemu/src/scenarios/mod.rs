@@ -475,4 +475,13 @@ static LONG: &[Scenario] = &[
         neighbours: Some(&[]),
         run: manage::crowd_times,
     },
+    Scenario {
+        name: "manage-lease",
+        sentence: "an address whose lease runs out is given back, and taken again from a server \
+                   that is back",
+        limit: seconds(400),
+        linux: false,
+        neighbours: Some(&[tools::DNSMASQ]),
+        run: manage::lease,
+    },
 ];

@@ -14,7 +14,7 @@ mod servers;
 pub(super) use crowd::{crowd, crowd_times};
 pub(super) use page::page;
 pub(super) use prometheus::prometheus;
-pub(super) use servers::servers;
+pub(super) use servers::{lease, servers};
 
 use super::world::{self, CLIENT, NODE, blame, must};
 use crate::client::{Client, Export, Flow};

@@ -13,7 +13,8 @@ use crate::{Context, Disk, Failure, Machine, Nic, OrFail, Report, tools};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 const MIB: u64 = 1 << 20;
 const INTERFACE: &str = "tap0";
@@ -78,6 +79,38 @@ pub(in super::super) fn servers(context: &mut Context) -> Result<Report, Failure
     report.note(format!(
         "the lease is renewed, and {} follows {} when the server wants it so",
         LENT[1], LENT[0]
+    ));
+    Ok(report)
+}
+
+/// The server falls silent, the lease runs out, and the node gives its address back;
+/// then the server is there again. dnsmasq lends for two minutes at least.
+pub(in super::super) fn lease(context: &mut Context) -> Result<Report, Failure> {
+    let mut report = Report::new();
+    let switch = context.switch("net")?;
+    let _site = Neighbour::join(context, &switch, INTERFACE, &["10.9.0.1/24"])?;
+    let first = dnsmasq(context, "dnsmasq", LENT[0])?;
+    let node = world::node(context, "node")
+        .nic(Nic::on(&switch, NODE[0]).mtu(9000))
+        .start(context.folder())?;
+    let people = People::at(LENT[0])?;
+    people.wait(context, &node)?;
+    drop(first);
+    let silent = Instant::now();
+    // It has asked for a renewal, in vain, and goes on with what is lent.
+    thread::sleep(context.seconds(10));
+    must(people.get("/healthz").is_ok(), &node, || {
+        "it gives its address up before the lease is over".to_owned()
+    })?;
+    node.wait_for("is no longer ours", context.seconds(180))?;
+    let after = silent.elapsed().as_secs();
+    must(people.get("/healthz").is_err(), &node, || {
+        "it answers at an address that is not its own any more".to_owned()
+    })?;
+    let _second = dnsmasq(context, "dnsmasq-2", LENT[0])?;
+    people.wait(context, &node)?;
+    report.note(format!(
+        "given back {after} s after the server fell silent, and lent again when it was back"
     ));
     Ok(report)
 }
