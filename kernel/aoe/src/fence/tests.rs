@@ -561,3 +561,25 @@ fn check_alone_of_all(live: &BTreeMap<Ticket, (Write, u64, bool)>, write: Write)
         assert!(!overlap(*other, write), "{other:?} {write:?}");
     }
 }
+
+/// The filter may only ever say too much, never too little; and what it says too
+/// much costs a look at the list.
+#[test]
+fn a_range_has_the_bits_of_its_sectors_and_no_other() {
+    for first in 0..=2 * GRANULE_SECTORS {
+        for sectors in 1..=GRANULE_SECTORS {
+            let mut expected = BTreeMap::<usize, u64>::new();
+            for lba in first..first + sectors {
+                let word = word_of(3, lba / GRANULE_SECTORS);
+                *expected.entry(word).or_default() |= 1 << (lba % GRANULE_SECTORS);
+            }
+            let mut found = BTreeMap::<usize, u64>::new();
+            let bits = bits_of(3, first, first + sectors);
+            for (word, bits) in bits.expect("it is narrow enough") {
+                *found.entry(word).or_default() |= bits;
+            }
+            assert_eq!(found, expected, "{sectors} sectors from {first} on");
+        }
+        assert_eq!(bits_of(3, first, first + GRANULE_SECTORS + 1), None);
+    }
+}
