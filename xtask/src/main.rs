@@ -16,6 +16,7 @@ mod fuzz;
 mod house;
 mod image;
 mod interrupt;
+mod mutants;
 mod progress;
 mod run;
 mod scenario;
@@ -58,6 +59,8 @@ enum Verb {
     Coverage,
     /// The devices that have a driver: their PCI ids, and how each was tried
     Drivers(drivers::Options),
+    /// Small changes of the protocol, one after the other, that its tests must see
+    Mutants(mutants::Options),
     /// Everything but the machines: what to run before a push
     Check,
     /// The house rules: crate arrows, places of unsafe, rule citations, paths
@@ -89,6 +92,7 @@ fn main() -> ExitCode {
         Verb::Fuzz(options) => fuzz::verb(&house, &options),
         Verb::Coverage => coverage::verb(&house),
         Verb::Drivers(options) => drivers::verb(&house, &options),
+        Verb::Mutants(options) => mutants::verb(&house, &options),
         Verb::Check => test::verb(&house, &test::Options::quick()),
         Verb::Tidy => tidy::verb(&house),
         Verb::Scenario(options) => scenario::verb(&house, &options),
