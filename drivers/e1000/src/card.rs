@@ -18,10 +18,10 @@
 use crate::error::Error;
 use crate::family::{Chip, Kind};
 use crate::registers::{
-    ADDRESS_VALID, ADDRESSES, ADDRESSES_COUNT, BUFFERS_OF_8192, CAUSES, CAUSES_OF_RINGS, CONTROL,
-    CONTROL_MORE, Causes, Control, ControlMore, GAP, GAP_COPPER, GONE, GROUPS, GROUPS_WORDS,
-    LONGEST, MASK_CLEAR, MASK_SET, PHY, PHY_AGREE, PHY_READY, RECEIVE, RINGS_RAISE_0, Receive,
-    Registers, RingControl, RingPlace, STATUS, Status, TRANSMIT, Transmit, write_phy_control,
+    ADDRESS_VALID, ADDRESSES_COUNT, BUFFERS_OF_8192, CAUSES_OF_RINGS, CONTROL, CONTROL_MORE,
+    Control, ControlMore, GAP, GAP_COPPER, GONE, GROUPS, GROUPS_WORDS, LONGEST, PHY, PHY_AGREE,
+    PHY_READY, Places, RINGS_RAISE_0, Receive, Registers, RingControl, RingPlace, Transmit, ten,
+    write_phy_control,
 };
 use crate::ring::{DESCRIPTOR_BYTES, DoneIn, Ring, places};
 use core::hint::spin_loop;
@@ -58,6 +58,9 @@ const SEND_LATER_BYTES: u32 = 14;
 
 /// Received: the frame ends here.
 const END: u32 = 1 << 1;
+/// The same of a chip of ten gigabits (CE, LE, PE, OSE, USE).
+const WRONG_TEN: u32 = 0b0001_1111;
+
 /// Received, with STATUS as bit 0: what is wrong with the frame itself (CE, SE, SEQ,
 /// CXE, RXE; a checksum that we did not ask for is no fault).
 const WRONG: u32 = 0b1001_0111;
@@ -77,25 +80,34 @@ impl Received {
         } else {
             (words[0] & 0xffff, words[1], words[1] >> 8)
         };
+        let wrong = match kind {
+            Kind::Ixgbe => WRONG_TEN,
+            _ => WRONG,
+        };
         Self {
             bytes: bytes as usize,
             is_end: status & END != 0,
-            is_wrong: errors & WRONG != 0,
+            is_wrong: errors & wrong != 0,
         }
     }
 }
 
 /// Resets the card and returns its address. It may not touch memory yet.
 #[cold]
-pub fn reset(registers: &impl Registers, resources: &impl Resources) -> Result<[u8; 6], Error> {
-    if registers.read(STATUS) == GONE {
+pub fn reset(
+    registers: &impl Registers,
+    kind: Kind,
+    resources: &impl Resources,
+) -> Result<[u8; 6], Error> {
+    let places = Places::of(kind);
+    if registers.read(places.link.0) == GONE {
         return Err(Error::NotAnswering);
     }
     // A card with an empty EEPROM may have its address from the firmware alone.
-    let before = address(registers);
-    registers.write(MASK_CLEAR, u32::MAX);
-    registers.write(RECEIVE, 0);
-    registers.write(TRANSMIT, 0);
+    let before = address(registers, places);
+    registers.write(places.mask_clear, u32::MAX);
+    registers.write(places.receive, 0);
+    registers.write(places.transmit, 0);
     let control = Control::from_bits_retain(registers.read(CONTROL));
     registers.write(CONTROL, (control | Control::RESET).bits());
     // Accesses in the first microseconds hang some chips.
@@ -105,7 +117,10 @@ pub fn reset(registers: &impl Registers, resources: &impl Resources) -> Result<[
     }
     loop {
         let control = registers.read(CONTROL);
-        if control != GONE && !Control::from_bits_retain(control).contains(Control::RESET) {
+        let has_reset =
+            control != GONE && !Control::from_bits_retain(control).contains(Control::RESET);
+        let is_ready = || kind != Kind::Ixgbe || registers.read(ten::RECEIVE_DMA) & ten::READY != 0;
+        if has_reset && is_ready() {
             break;
         }
         if resources.now().since_us(start) > RESET_MAX_US {
@@ -115,14 +130,16 @@ pub fn reset(registers: &impl Registers, resources: &impl Resources) -> Result<[
         }
         spin_loop();
     }
-    registers.write(MASK_CLEAR, u32::MAX);
-    registers.read(CAUSES);
-    address(registers).or(before).ok_or(Error::NoAddress)
+    registers.write(places.mask_clear, u32::MAX);
+    registers.read(places.causes);
+    address(registers, places)
+        .or(before)
+        .ok_or(Error::NoAddress)
 }
 
 /// The card's own address, if it has one that a card can have.
-fn address(registers: &impl Registers) -> Option<[u8; 6]> {
-    let [low, high] = [0, 4].map(|at| registers.read(ADDRESSES + at));
+fn address(registers: &impl Registers, places: &Places) -> Option<[u8; 6]> {
+    let [low, high] = [0, 4].map(|at| registers.read(places.addresses + at));
     let [a, b, c, d] = low.to_le_bytes();
     let [e, f, ..] = high.to_le_bytes();
     let mac = [a, b, c, d, e, f];
@@ -216,6 +233,26 @@ impl<R: Registers> Card<R> {
     fn set_up(&self, resources: &impl Resources) -> Result<(), Error> {
         let registers = &self.registers;
         let kind = self.chip.kind;
+        if kind == Kind::Ixgbe {
+            self.set_up_ten();
+        } else {
+            self.set_up_link();
+        }
+        if kind != Kind::E1000 {
+            let more = ControlMore::from_bits_retain(registers.read(CONTROL_MORE));
+            let more = more | ControlMore::DRIVER_LOADED;
+            registers.write(CONTROL_MORE, more.bits());
+        }
+        self.hear_only_ours();
+        self.receive.tell_place(registers);
+        self.transmit.tell_place(registers);
+        self.run(resources)
+    }
+
+    /// The link comes up as the PHY says, which chips of ten gigabits do by themselves.
+    #[cold]
+    fn set_up_link(&self) {
+        let registers = &self.registers;
         let control = Control::from_bits_retain(registers.read(CONTROL));
         let mut control = (control | Control::LINK_UP)
             - Control::LINK_RESET
@@ -223,19 +260,26 @@ impl<R: Registers> Card<R> {
             - Control::FORCE_SPEED
             - Control::FORCE_DUPLEX
             - Control::VLAN_TAGS;
-        if kind == Kind::E1000 {
+        if self.chip.kind == Kind::E1000 {
             control |= Control::TAKE_SPEED;
             registers.write(GAP, GAP_COPPER);
-        } else {
-            let more = ControlMore::from_bits_retain(registers.read(CONTROL_MORE));
-            let more = more | ControlMore::DRIVER_LOADED;
-            registers.write(CONTROL_MORE, more.bits());
         }
         registers.write(CONTROL, control.bits());
-        self.hear_only_ours();
-        self.receive.tell_place(registers);
-        self.transmit.tell_place(registers);
-        self.run(resources)
+    }
+
+    /// What the others say in the registers that start them (82599, 4.6.7 and 4.6.8).
+    #[cold]
+    fn set_up_ten(&self) {
+        let registers = &self.registers;
+        let change = |at, off: u32, on: u32| registers.write(at, registers.read(at) & !off | on);
+        change(ten::MAC, 0, ten::MAC_FLAGS);
+        let longest = (BUFFER_BYTES + FCS_BYTES) as u32;
+        change(ten::LONGEST, 0xffff << 16, longest << 16);
+        let ones = ten::STRIP_FCS_TOO | ten::ONES;
+        change(ten::RECEIVE_DMA, ten::MERGED, ones);
+        change(self.receive.place().cache_hints(), ten::NOT_THIS, 0);
+        registers.write(ten::HEARD, ten::BROADCASTS);
+        registers.write(ten::CAUSES_OF_RINGS, ten::RECEIVED_RAISES_0);
     }
 
     /// Wakes the PHY and has it look for a partner: an operating system may have put
@@ -263,9 +307,10 @@ impl<R: Registers> Card<R> {
             u32::from_le_bytes([a, b, c, d]),
             u32::from_le_bytes([e, f, 0, 0]) | ADDRESS_VALID,
         ];
+        let addresses = Places::of(self.chip.kind).addresses;
         for index in 0..ADDRESSES_COUNT {
             let words = if index == 0 { ours } else { [0; 2] };
-            let at = ADDRESSES + index * 8;
+            let at = addresses + index * 8;
             // Not valid while it is half written.
             self.registers.write(at + 4, 0);
             self.registers.write(at, words[0]);
@@ -278,13 +323,15 @@ impl<R: Registers> Card<R> {
 
     fn run(&self, resources: &impl Resources) -> Result<(), Error> {
         let registers = &self.registers;
+        let kind = self.chip.kind;
+        let places = Places::of(kind);
         let [receive, transmit] = [self.receive.place(), self.transmit.place()];
         let mut flags = Receive::ENABLE | Receive::BROADCASTS | Receive::STRIP_FCS;
         if self.chip.jumbo {
             flags |= Receive::LONG;
         }
         let sends = Transmit::ENABLE | Transmit::PAD | Transmit::COLLISIONS;
-        match self.chip.kind {
+        match kind {
             Kind::E1000 => {}
             Kind::E1000e => {
                 let control =
@@ -292,7 +339,7 @@ impl<R: Registers> Card<R> {
                 registers.write(transmit.control(), control.bits());
             }
             Kind::Igb | Kind::Igc => {
-                registers.write(receive.buffers(), BUFFERS_OF_8192);
+                registers.write(receive.buffers(kind), BUFFERS_OF_8192);
                 registers.write(LONGEST, (BUFFER_BYTES + FCS_BYTES) as u32);
                 registers.write(CAUSES_OF_RINGS, RINGS_RAISE_0);
                 let control = RingControl::FETCH_BELOW_8
@@ -302,10 +349,25 @@ impl<R: Registers> Card<R> {
                 registers.write(receive.control(), control.bits());
                 registers.write(transmit.control(), control.bits());
             }
+            Kind::Ixgbe => {
+                registers.write(receive.buffers(kind), BUFFERS_OF_8192);
+                // A ring to send runs only once the card sends.
+                registers.write(places.transmit, ten::ENABLE);
+                let control = RingControl::FETCH_BELOW_8
+                    | RingControl::FETCH_ONE
+                    | RingControl::DONE_EACH
+                    | RingControl::ENABLE;
+                registers.write(receive.control(), RingControl::ENABLE.bits());
+                registers.write(transmit.control(), control.bits());
+            }
         }
-        registers.write(TRANSMIT, sends.bits());
-        registers.write(RECEIVE, (flags | Receive::BYTES_8192).bits());
-        if !self.chip.kind.is_later() {
+        if kind == Kind::Ixgbe {
+            registers.write(places.receive, ten::ENABLE);
+        } else {
+            registers.write(places.transmit, sends.bits());
+            registers.write(places.receive, (flags | Receive::BYTES_8192).bits());
+        }
+        if !kind.is_later() {
             return Ok(());
         }
         // A tail that is written before its ring runs is lost (I210, 4.5.9).
@@ -316,7 +378,7 @@ impl<R: Registers> Card<R> {
         };
         while !(runs(receive) && runs(transmit)) {
             if resources.now().since_us(start) > RING_MAX_US {
-                registers.write(RECEIVE, 0);
+                registers.write(places.receive, 0);
                 return Err(Error::NoRing {
                     waited_ms: RING_MAX_US / 1000,
                 });
@@ -327,7 +389,8 @@ impl<R: Registers> Card<R> {
     }
 
     fn look_at_link(&mut self) {
-        let status = self.registers.read(STATUS);
+        let (at, up) = Places::of(self.chip.kind).link;
+        let status = self.registers.read(at);
         if status == GONE {
             // It is off the bus and touches no memory any more.
             log::error!(
@@ -336,8 +399,7 @@ impl<R: Registers> Card<R> {
             );
             self.is_gone = true;
         }
-        let status = Status::from_bits_retain(status);
-        self.link_up = !self.is_gone && status.contains(Status::LINK_UP);
+        self.link_up = !self.is_gone && status & up != 0;
     }
 }
 
@@ -439,9 +501,9 @@ impl<R: Registers> Nic for Card<R> {
             self.disarm();
             // What was received so far is seen below; its cause goes. As a read it
             // also waits until the card is silent.
-            self.registers.read(CAUSES);
-            let causes = Causes::RECEIVED | Causes::FEW_EMPTY | Causes::LINK;
-            self.registers.write(MASK_SET, causes.bits());
+            let places = Places::of(self.chip.kind);
+            self.registers.read(places.causes);
+            self.registers.write(places.mask_set, places.waking);
             self.is_armed = true;
         }
         self.receive.has_returned()
@@ -449,7 +511,8 @@ impl<R: Registers> Nic for Card<R> {
 
     fn disarm(&mut self) {
         if self.is_armed && !self.is_gone {
-            self.registers.write(MASK_CLEAR, u32::MAX);
+            let places = Places::of(self.chip.kind);
+            self.registers.write(places.mask_clear, u32::MAX);
         }
         self.is_armed = false;
     }

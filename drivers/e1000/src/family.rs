@@ -1,7 +1,7 @@
 //! Which chip is which, by its PCI id.
 //!
-//! Copper only: fibre and backplane chips need their link brought up by hand. A
-//! chip that is not here is left alone; an id that looks alike is no promise.
+//! Of the gigabit chips copper only: fibre and backplane need their link brought up by
+//! hand. A chip that is not here is left alone; an id that looks alike is no promise.
 
 use core::fmt;
 use pci::{Function, Ids, Known};
@@ -20,12 +20,15 @@ pub enum Kind {
     Igb,
     /// I225, I226: as those before, at 2.5 Gbit/s.
     Igc,
+    /// 82599, X540, X550: the later descriptor, most registers elsewhere, 10 Gbit/s.
+    Ixgbe,
 }
 
 impl Kind {
-    /// Whether rings lie where they moved to with the 82576, in the later layout.
+    /// Whether descriptors have the layout that came with the 82576, and rings are
+    /// started one by one.
     pub const fn is_later(self) -> bool {
-        matches!(self, Self::Igb | Self::Igc)
+        matches!(self, Self::Igb | Self::Igc | Self::Ixgbe)
     }
 }
 
@@ -36,6 +39,7 @@ impl fmt::Display for Kind {
             Self::E1000e => "e1000e",
             Self::Igb => "igb",
             Self::Igc => "igc",
+            Self::Ixgbe => "ixgbe",
         })
     }
 }
@@ -86,6 +90,7 @@ const CHIPS: &[(Chip, &[&[u16]])] = &[
     ),
     (Chip::new(Kind::Igb), &[I82576, I82580, I350, I210, I211]),
     (Chip::new(Kind::Igc), &[I225, I226]),
+    (Chip::new(Kind::Ixgbe), &[I82599, X540, X550]),
 ];
 
 const I82544: &[u16] = &[0x1008, 0x100c, 0x100d];
@@ -113,6 +118,10 @@ const I210: &[u16] = &[0x1533, 0x157b];
 const I211: &[u16] = &[0x1539];
 const I225: &[u16] = &[0x15f2, 0x15f3, 0x15f8, 0x3100, 0x3101, 0x0d9f];
 const I226: &[u16] = &[0x125b, 0x125c, 0x125d];
+/// With a module or a direct cable: what its EEPROM sets up is left as it is.
+const I82599: &[u16] = &[0x10f9, 0x10fb, 0x151c, 0x154d, 0x1557];
+const X540: &[u16] = &[0x1528, 0x1560];
+const X550: &[u16] = &[0x1563, 0x15d1];
 
 const fn intel(ids: &'static [u16]) -> Ids {
     Ids::Devices(VENDOR, ids)
@@ -142,4 +151,7 @@ pub const DEVICES: &[Known] = &[
     Known::not_run("I211", intel(I211), "I210"),
     Known::modelled("I225", intel(I225)),
     Known::not_run("I226", intel(I226), "I225"),
+    Known::modelled("82599", intel(I82599)),
+    Known::not_run("X540", intel(X540), "82599"),
+    Known::not_run("X550", intel(X550), "82599"),
 ];

@@ -22,10 +22,9 @@ use crate::card::{self, Card};
 use crate::error::Error;
 use crate::family::{Chip, Kind};
 use crate::registers::{
-    ADDRESS_VALID, ADDRESSES, ADDRESSES_COUNT, BUFFERS_OF_8192, CAUSES, CAUSES_OF_RINGS, CONTROL,
-    CONTROL_MORE, Causes, Control, GAP, GONE, GROUPS, GROUPS_WORDS, LONGEST, MASK_CLEAR, MASK_SET,
-    PHY, PHY_READY, RECEIVE, Receive, Registers, RingControl, RingPlace, STATUS, Status, TRANSMIT,
-    Transmit,
+    ADDRESS_VALID, ADDRESSES_COUNT, BUFFERS_OF_8192, CAUSES_OF_RINGS, CONTROL, CONTROL_MORE,
+    Causes, Control, GAP, GONE, GROUPS, GROUPS_WORDS, LONGEST, PHY, PHY_READY, Places, Receive,
+    Registers, RingControl, RingPlace, Transmit, ten,
 };
 use crate::ring::DESCRIPTOR_BYTES;
 use io::{Frame, Instant, SLOT_BYTES};
@@ -43,6 +42,8 @@ pub const MAC: [u8; 6] = [0x02, 0, 0, 0, 0x0e, 0x10];
 const CLOCK_US: u64 = 100;
 /// How long the card takes to reset.
 const RESET_US: u64 = 15_000;
+/// How long a chip of ten gigabits is not ready after that.
+const READY_US: u64 = 10_000;
 /// How long a later ring takes to run.
 const RING_US: u64 = 500;
 /// Bytes of the longest ordinary frame, without its FCS.
@@ -112,7 +113,8 @@ impl Model {
             memory_is_short: false,
         };
         state.load_address();
-        state.words.insert(RECEIVE, Receive::all().bits());
+        let receive = Places::of(chip.kind).receive;
+        state.words.insert(receive, Receive::all().bits());
         Self {
             state: Rc::new(RefCell::new(state)),
         }
@@ -122,8 +124,8 @@ impl Model {
     pub fn start(&self, has_interrupt: bool) -> Result<Card<Window>, Error> {
         let mut machine = Machine(self.clone());
         let window = Window(self.clone());
-        let mac = card::reset(&window, &machine)?;
         let chip = self.state.borrow().chip;
+        let mac = card::reset(&window, chip.kind, &machine)?;
         let name = "00:02.0 card";
         Card::start(window, chip, mac, has_interrupt, &mut machine, name)
     }
@@ -170,7 +172,11 @@ impl Model {
     pub fn set_link(&self, up: bool) {
         let mut state = self.state.borrow_mut();
         state.link = up;
-        state.raise(Causes::LINK);
+        let cause = match state.chip.kind {
+            Kind::Ixgbe => ten::LINK_CHANGED,
+            _ => Causes::LINK.bits(),
+        };
+        state.raise(cause);
     }
 
     /// Is pulled out.
@@ -204,15 +210,15 @@ impl State {
             !(self.quirks.has_no_address || self.quirks.forgets_its_address && self.was_reset);
         if has_one {
             let high = u32::from_le_bytes([e, f, 0, 0]) | ADDRESS_VALID;
-            self.words
-                .insert(ADDRESSES, u32::from_le_bytes([a, b, c, d]));
-            self.words.insert(ADDRESSES + 4, high);
+            let at = Places::of(self.chip.kind).addresses;
+            self.words.insert(at, u32::from_le_bytes([a, b, c, d]));
+            self.words.insert(at + 4, high);
         }
     }
 
-    fn raise(&mut self, causes: Causes) {
+    fn raise(&mut self, causes: u32) {
         let before = self.causes & self.mask;
-        self.causes |= causes.bits();
+        self.causes |= causes;
         if before == 0 && self.causes & self.mask != 0 {
             self.messages += 1;
         }
@@ -237,10 +243,11 @@ impl State {
     fn buffer_bytes(&self) -> usize {
         if self.chip.kind.is_later() {
             let place = RingPlace::receive(self.chip.kind);
-            assert_eq!(self.word(place.buffers()) >> 25 & 7, 1, "the later layout");
-            return (self.word(place.buffers()) & 0x7f) as usize * 1024;
+            let buffers = self.word(place.buffers(self.chip.kind));
+            assert_eq!(buffers >> 25 & 7, 1, "the later layout");
+            return (buffers & 0x7f) as usize * 1024;
         }
-        let receive = Receive::from_bits_retain(self.word(RECEIVE));
+        let receive = Receive::from_bits_retain(self.word(Places::of(self.chip.kind).receive));
         match (receive.bits() >> 16 & 3, receive.bits() >> 25 & 1) {
             (0, 0) => 2048,
             (1, 1) => 16384,
@@ -251,18 +258,29 @@ impl State {
     }
 
     fn receive(&mut self, wire: &[u8], errors: u8) -> bool {
-        let receive = Receive::from_bits_retain(self.word(RECEIVE));
+        let receive = self.word(Places::of(self.chip.kind).receive);
+        let receive = Receive::from_bits_retain(receive);
         let takes_long = receive.contains(Receive::LONG);
+        let is_ten = self.chip.kind == Kind::Ixgbe;
         let longest = match self.chip.kind.is_later() {
+            true if is_ten => (self.word(ten::LONGEST) >> 16) as usize - 4,
             true if takes_long => self.word(LONGEST) as usize - 4,
             false if takes_long => 16_384 - 4,
             _ => ORDINARY_BYTES,
         };
-        if !self.link || self.is_gone || !receive.contains(Receive::ENABLE) || wire.len() > longest
-        {
+        let enabled = if is_ten {
+            receive.bits() & ten::ENABLE != 0
+        } else {
+            receive.contains(Receive::ENABLE)
+        };
+        if !self.link || self.is_gone || !enabled || wire.len() > longest {
             return false;
         }
-        assert!(receive.contains(Receive::STRIP_FCS), "the FCS is no data");
+        if is_ten {
+            self.ten_is_set_up();
+        } else {
+            assert!(receive.contains(Receive::STRIP_FCS), "the FCS is no data");
+        }
         let place = RingPlace::receive(self.chip.kind);
         let buffer = self.buffer_bytes();
         let (mut head, tail, places) = self.ring(place);
@@ -289,13 +307,16 @@ impl State {
             head = (head + 1) % places;
         }
         self.words.insert(place.head(), head as u32);
-        self.raise(Causes::RECEIVED);
+        self.raise(if is_ten {
+            ten::RECEIVED
+        } else {
+            Causes::RECEIVED.bits()
+        });
         true
     }
 
     fn send_one(&mut self) -> Option<Vec<u8>> {
-        let transmit = Transmit::from_bits_retain(self.word(TRANSMIT));
-        if self.is_gone || !transmit.contains(Transmit::ENABLE) {
+        if self.is_gone || !self.sends() {
             return None;
         }
         let place = RingPlace::transmit(self.chip.kind);
@@ -329,13 +350,21 @@ impl State {
         }
         self.must_not_reset();
         let kind = self.chip.kind;
+        let places = Places::of(kind);
         match offset {
-            STATUS if self.link => Status::LINK_UP.bits(),
-            STATUS => 0,
+            _ if offset == places.link.0 => u32::from(self.link) * places.link.1,
+            ten::RECEIVE_DMA if kind == Kind::Ixgbe => {
+                let ready = self.now_us >= self.resets_until_us + READY_US;
+                self.word(offset) | (u32::from(ready) * ten::READY)
+            }
+            ten::MAC | ten::LONGEST if kind == Kind::Ixgbe => self.word(offset),
+            _ if kind == Kind::Ixgbe && offset == RingPlace::receive(kind).cache_hints() => {
+                self.word(offset)
+            }
             CONTROL if self.quirks.never_resets && self.was_reset => Control::RESET.bits(),
-            CAUSES => core::mem::take(&mut self.causes),
+            _ if offset == places.causes => core::mem::take(&mut self.causes),
             CONTROL | CONTROL_MORE | PHY => self.word(offset),
-            _ if offset == ADDRESSES || offset == ADDRESSES + 4 => self.word(offset),
+            _ if offset == places.addresses || offset == places.addresses + 4 => self.word(offset),
             _ if [RingPlace::receive(kind), RingPlace::transmit(kind)]
                 .iter()
                 .any(|place| kind.is_later() && place.control() == offset) =>
@@ -354,13 +383,15 @@ impl State {
         }
         self.must_not_reset();
         let kind = self.chip.kind;
+        let places = Places::of(kind);
+        let addresses = places.addresses..places.addresses + ADDRESSES_COUNT * 8;
         match offset {
             CONTROL if value & Control::RESET.bits() != 0 => return self.reset(),
-            MASK_CLEAR => {
+            _ if offset == places.mask_clear => {
                 self.mask &= !value;
                 return;
             }
-            MASK_SET => {
+            _ if offset == places.mask_set => {
                 let before = self.causes & self.mask;
                 self.mask |= value;
                 if before == 0 && self.causes & self.mask != 0 {
@@ -376,15 +407,20 @@ impl State {
                 }
                 return;
             }
-            RECEIVE if value & Receive::ENABLE.bits() != 0 => {
+            _ if offset == places.receive && value != 0 => {
                 assert!(self.was_reset, "it starts from a reset");
                 let place = RingPlace::receive(kind);
                 assert_ne!(self.word(place.bytes()), 0, "a ring before it receives");
             }
             GAP => assert_eq!(kind, Kind::E1000),
-            LONGEST | CAUSES_OF_RINGS => assert!(kind.is_later()),
-            CONTROL | CONTROL_MORE | RECEIVE | TRANSMIT => {}
-            _ if (ADDRESSES..ADDRESSES + ADDRESSES_COUNT * 8).contains(&offset) => {}
+            LONGEST | CAUSES_OF_RINGS => assert!(matches!(kind, Kind::Igb | Kind::Igc)),
+            CONTROL => assert_ne!(kind, Kind::Ixgbe, "it does well as it is"),
+            CONTROL_MORE => {}
+            _ if offset == places.receive || offset == places.transmit => {}
+            _ if addresses.contains(&offset) => {}
+            ten::MAC | ten::LONGEST | ten::RECEIVE_DMA | ten::HEARD | ten::CAUSES_OF_RINGS
+                if kind == Kind::Ixgbe => {}
+            _ if kind == Kind::Ixgbe && offset == RingPlace::receive(kind).cache_hints() => {}
             _ if (GROUPS..GROUPS + GROUPS_WORDS * 4).contains(&offset) => {
                 assert_eq!(value, 0, "no group is heard");
             }
@@ -402,9 +438,9 @@ impl State {
             RingPlace::transmit(kind)
         };
         let enabled = match is_receive {
-            true => self.word(RECEIVE) & Receive::ENABLE.bits(),
-            false => self.word(TRANSMIT) & Transmit::ENABLE.bits(),
-        } != 0;
+            true => self.word(Places::of(kind).receive) != 0,
+            false => self.sends(),
+        };
         if place.base().contains(&offset) {
             assert!(!enabled, "a ring stays where it is");
             assert!(offset != place.base()[0] || value.is_multiple_of(128));
@@ -421,7 +457,7 @@ impl State {
             if kind.is_later() && enabled {
                 assert!(self.now_us >= self.rings_run_at_us, "the ring runs first");
             }
-        } else if offset == place.buffers() {
+        } else if offset == place.buffers(kind) {
             assert!(is_receive && kind.is_later() && value == BUFFERS_OF_8192);
         } else if offset == place.control() {
             assert_ne!(kind, Kind::E1000, "it does well as it is");
@@ -435,11 +471,39 @@ impl State {
         assert_eq!(self.mask, 0, "silent before it is reset");
         self.was_reset = true;
         self.words.clear();
+        if self.chip.kind == Kind::Ixgbe {
+            // As the manual says that they are.
+            let hints = RingPlace::receive(self.chip.kind).cache_hints();
+            self.words.insert(hints, ten::NOT_THIS);
+            self.words.insert(ten::RECEIVE_DMA, ten::MERGED);
+            self.words.insert(ten::LONGEST, 1518 << 16);
+        }
         self.causes = Causes::LINK.bits();
         // Some chips come out of it with their mask open.
         self.mask = u32::MAX;
         self.resets_until_us = self.now_us + RESET_US;
         self.load_address();
+    }
+
+    fn sends(&self) -> bool {
+        let transmit = self.word(Places::of(self.chip.kind).transmit);
+        match self.chip.kind {
+            Kind::Ixgbe => transmit & ten::ENABLE != 0,
+            _ => Transmit::from_bits_retain(transmit).contains(Transmit::ENABLE),
+        }
+    }
+
+    /// What a chip of ten gigabits must have been told before it receives.
+    fn ten_is_set_up(&self) {
+        let hints = RingPlace::receive(Kind::Ixgbe).cache_hints();
+        assert_eq!(self.word(hints) & ten::NOT_THIS, 0, "or it writes garbage");
+        assert_eq!(self.word(ten::MAC) & ten::MAC_FLAGS, ten::MAC_FLAGS);
+        let dma = self.word(ten::RECEIVE_DMA);
+        assert_eq!(dma & ten::MERGED, 0);
+        let ones = ten::ONES | ten::STRIP_FCS_TOO;
+        assert_eq!(dma & ones, ones, "the FCS is no data");
+        assert_eq!(self.word(ten::HEARD), ten::BROADCASTS);
+        assert_eq!(self.word(ten::CAUSES_OF_RINGS), ten::RECEIVED_RAISES_0);
     }
 
     fn must_not_reset(&self) {

@@ -49,22 +49,10 @@ const _: () = assert!(offset_of!(CardRegisters, gap) == 0x410);
 
 /// CTRL.
 pub const CONTROL: usize = offset_of!(CardRegisters, control);
-/// STATUS.
-pub const STATUS: usize = offset_of!(CardRegisters, status);
 /// CTRL_EXT.
 pub const CONTROL_MORE: usize = offset_of!(CardRegisters, control_more);
 /// MDIC: the way to the PHY's registers (8254x, 13.4.8).
 pub const PHY: usize = offset_of!(CardRegisters, phy);
-/// ICR. Reading it clears it.
-pub const CAUSES: usize = offset_of!(CardRegisters, causes);
-/// IMS: ones let causes interrupt.
-pub const MASK_SET: usize = offset_of!(CardRegisters, mask_set);
-/// IMC: ones silence causes.
-pub const MASK_CLEAR: usize = offset_of!(CardRegisters, mask_clear);
-/// RCTL.
-pub const RECEIVE: usize = offset_of!(CardRegisters, receive);
-/// TCTL.
-pub const TRANSMIT: usize = offset_of!(CardRegisters, transmit);
 /// TIPG: time between frames.
 pub const GAP: usize = offset_of!(CardRegisters, gap);
 /// IVAR0 of the later ones: which cause a ring's descriptors raise (I210, 8.8.15).
@@ -75,9 +63,7 @@ pub const LONGEST: usize = 0x5004;
 pub const GROUPS: usize = 0x5200;
 /// Words of it.
 pub const GROUPS_WORDS: usize = 128;
-/// RAL and RAH: the addresses that the card hears (8254x, 13.5.2).
-pub const ADDRESSES: usize = 0x5400;
-/// How many of them every chip has. The first is its own.
+/// How many addresses of them every chip has. The first is its own.
 pub const ADDRESSES_COUNT: usize = 7;
 
 /// RAH, AV: this address counts.
@@ -127,15 +113,6 @@ bitflags! {
     pub struct ControlMore: u32 {
         /// DRV_LOAD: tells the card's firmware that a driver is there.
         const DRIVER_LOADED = 1 << 28;
-        /// What we do not name is kept.
-        const _ = !0;
-    }
-
-    /// STATUS (8254x, 13.4.2). All of it is the card's.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub struct Status: u32 {
-        /// LU: there is a link.
-        const LINK_UP = 1 << 1;
         /// What we do not name is kept.
         const _ = !0;
     }
@@ -206,7 +183,7 @@ struct RingRegisters {
     bytes: u32,
     buffers: u32,
     head: u32,
-    reserved_14: u32,
+    buffers_ten: u32,
     tail: u32,
     reserved_1c: [u32; 3],
     control: u32,
@@ -218,6 +195,113 @@ const _: () = assert!(offset_of!(RingRegisters, head) == 0x10);
 const _: () = assert!(offset_of!(RingRegisters, tail) == 0x18);
 const _: () = assert!(offset_of!(RingRegisters, control) == 0x28);
 
+/// Registers that all chips have, and not all at the same place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// ICR, EICR. Reading it clears it.
+    pub causes: usize,
+    /// IMS, EIMS: ones let causes interrupt.
+    pub mask_set: usize,
+    /// IMC, EIMC: ones silence causes.
+    pub mask_clear: usize,
+    /// RCTL, RXCTRL.
+    pub receive: usize,
+    /// TCTL, DMATXCTL.
+    pub transmit: usize,
+    /// RAL and RAH: the addresses that the card hears (8254x, 13.5.2).
+    pub addresses: usize,
+    /// STATUS, LINKS: where it is said that there is a link, and by which bit.
+    pub link: (usize, u32),
+    /// What interrupts: frames that were received, and the link.
+    pub waking: u32,
+}
+
+impl Places {
+    /// Those of the chips of `kind`.
+    pub const fn of(kind: Kind) -> &'static Self {
+        match kind {
+            Kind::Ixgbe => &Self::TEN,
+            _ => &Self::USUAL,
+        }
+    }
+
+    /// 8254x, 13.4.
+    const USUAL: Self = Self {
+        causes: offset_of!(CardRegisters, causes),
+        mask_set: offset_of!(CardRegisters, mask_set),
+        mask_clear: offset_of!(CardRegisters, mask_clear),
+        receive: offset_of!(CardRegisters, receive),
+        transmit: offset_of!(CardRegisters, transmit),
+        addresses: 0x5400,
+        link: (offset_of!(CardRegisters, status), LINK_UP),
+        waking: Causes::RECEIVED
+            .union(Causes::FEW_EMPTY)
+            .union(Causes::LINK)
+            .bits(),
+    };
+
+    /// 82599, 8.2.3.
+    const TEN: Self = Self {
+        causes: 0x0800,
+        mask_set: 0x0880,
+        mask_clear: 0x0888,
+        receive: 0x3000,
+        transmit: 0x4a80,
+        addresses: 0xa200,
+        link: (ten::LINKS, ten::LINK_UP),
+        waking: ten::RECEIVED | ten::LINK_CHANGED,
+    };
+}
+
+/// STATUS, LU (8254x, 13.4.2).
+const LINK_UP: u32 = 1 << 1;
+
+/// What only the chips of ten gigabits have (82599, 8.2.3).
+pub mod ten {
+    /// IVAR0: which cause the first rings raise.
+    pub const CAUSES_OF_RINGS: usize = 0x0900;
+    /// The first receive ring raises cause 0; nothing else does.
+    pub const RECEIVED_RAISES_0: u32 = 0x80;
+    /// EICR: cause 0.
+    pub const RECEIVED: u32 = 1 << 0;
+    /// EICR, LSC: the link changed.
+    pub const LINK_CHANGED: u32 = 1 << 20;
+
+    /// FCTRL: who is heard besides our address.
+    pub const HEARD: usize = 0x5080;
+    /// FCTRL, BAM: broadcasts.
+    pub const BROADCASTS: u32 = 1 << 10;
+
+    /// RDRXCTL.
+    pub const RECEIVE_DMA: usize = 0x2f00;
+    /// RDRXCTL, CRCSTRIP: as in HLREG0, which the manual wants.
+    pub const STRIP_FCS_TOO: u32 = 1 << 1;
+    /// RDRXCTL, DMAIDONE: the card is ready after a reset. The card's.
+    pub const READY: u32 = 1 << 3;
+    /// RDRXCTL, RSCFRSTSIZE: 0, as nothing is merged.
+    pub const MERGED: u32 = 0x1f << 17;
+    /// RDRXCTL: two bits that software sets.
+    pub const ONES: u32 = 1 << 25 | 1 << 26;
+
+    /// HLREG0.
+    pub const MAC: usize = 0x4240;
+    /// HLREG0, TXCRCEN, RXCRCSTRP, JUMBOEN, TXPADEN: an FCS is added and stripped,
+    /// long frames too, short ones are filled up.
+    pub const MAC_FLAGS: u32 = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 10;
+    /// MAXFRS: bytes of the longest frame, with its FCS, in the upper half.
+    pub const LONGEST: usize = 0x4268;
+
+    /// LINKS.
+    pub const LINKS: usize = 0x42a4;
+    /// LINKS: there is a link.
+    pub const LINK_UP: u32 = 1 << 30;
+
+    /// RXCTRL, RXEN, and DMATXCTL, TE.
+    pub const ENABLE: u32 = 1 << 0;
+    /// DCA_RXCTRL: a bit that is set and must not be.
+    pub const NOT_THIS: u32 = 1 << 12;
+}
+
 /// Where a ring's registers are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RingPlace(usize);
@@ -225,12 +309,20 @@ pub struct RingPlace(usize);
 impl RingPlace {
     /// Those of the first receive ring.
     pub const fn receive(kind: Kind) -> Self {
-        Self(if kind.is_later() { 0xc000 } else { 0x2800 })
+        Self(match kind {
+            Kind::E1000 | Kind::E1000e => 0x2800,
+            Kind::Igb | Kind::Igc => 0xc000,
+            Kind::Ixgbe => 0x1000,
+        })
     }
 
     /// Those of the first transmit ring.
     pub const fn transmit(kind: Kind) -> Self {
-        Self(if kind.is_later() { 0xe000 } else { 0x3800 })
+        Self(match kind {
+            Kind::E1000 | Kind::E1000e => 0x3800,
+            Kind::Igb | Kind::Igc => 0xe000,
+            Kind::Ixgbe => 0x6000,
+        })
     }
 
     /// Where the ring lies, lower half and upper.
@@ -245,7 +337,16 @@ impl RingPlace {
     }
 
     /// SRRCTL.
-    pub const fn buffers(self) -> usize {
+    pub const fn buffers(self, kind: Kind) -> usize {
+        let at = match kind {
+            Kind::Ixgbe => offset_of!(RingRegisters, buffers_ten),
+            _ => offset_of!(RingRegisters, buffers),
+        };
+        self.0 + at
+    }
+
+    /// DCA_RXCTRL, of the chips of ten gigabits.
+    pub const fn cache_hints(self) -> usize {
         self.0 + offset_of!(RingRegisters, buffers)
     }
 

@@ -7,12 +7,12 @@ use crate::card::{BUFFER_BYTES, Card};
 use crate::error::Error;
 use crate::family::{Chip, Kind};
 use crate::model::{MAC, Model, Quirks, Window};
-use crate::registers::{ADDRESS_VALID, ADDRESSES, CAUSES_OF_RINGS, RINGS_RAISE_0};
+use crate::registers::{ADDRESS_VALID, CAUSES_OF_RINGS, Places, RINGS_RAISE_0};
 use io::{Frame, Instant, Nic};
 use pci::Function;
 use std::vec::Vec;
 
-const KINDS: [Kind; 4] = [Kind::E1000, Kind::E1000e, Kind::Igb, Kind::Igc];
+const KINDS: [Kind; 5] = [Kind::E1000, Kind::E1000e, Kind::Igb, Kind::Igc, Kind::Ixgbe];
 
 const fn chip(kind: Kind) -> Chip {
     Chip { kind, jumbo: true }
@@ -63,7 +63,8 @@ fn chips_are_known_by_vendor_and_device_and_others_are_left_alone() {
     assert_eq!(kind(0x10d3), Some(Kind::E1000e));
     assert_eq!(kind(0x10c9), Some(Kind::Igb));
     assert_eq!(kind(0x15f3), Some(Kind::Igc));
-    assert_eq!(kind(0x10fb), None, "ten gigabit");
+    assert_eq!(kind(0x10fb), Some(Kind::Ixgbe));
+    assert_eq!(kind(0x10b6), None, "the first of ten gigabits, an 82598");
     assert_eq!(Chip::of(&function(0x8087, 0x100e)), None);
     let short = Chip::of(&function(0x8086, 0x108b)).expect("an 82573");
     assert!(!short.jumbo);
@@ -77,9 +78,13 @@ fn a_card_that_was_left_running_is_reset_and_says_who_it_is() {
         assert_eq!(card.mtu(), 8178);
         assert!(card.link_up());
         assert!(card.ring_frames() >= 64);
-        assert_ne!(model.word(ADDRESSES + 4) & ADDRESS_VALID, 0);
-        assert_eq!(model.word(ADDRESSES + 12) & ADDRESS_VALID, 0);
-        let raised = if kind.is_later() { RINGS_RAISE_0 } else { 0 };
+        let addresses = Places::of(kind).addresses;
+        assert_ne!(model.word(addresses + 4) & ADDRESS_VALID, 0);
+        assert_eq!(model.word(addresses + 12) & ADDRESS_VALID, 0);
+        let raised = match kind {
+            Kind::Igb | Kind::Igc => RINGS_RAISE_0,
+            _ => 0,
+        };
         assert_eq!(model.word(CAUSES_OF_RINGS), raised);
         assert_eq!(model.messages(), 0, "{kind} is silent");
     }
@@ -145,7 +150,7 @@ fn a_frame_longer_than_a_buffer_stays_in_its_slots_and_never_reaches_the_node() 
         }
         assert!(!model.receive(&wire(2, 60)));
     }
-    for kind in [Kind::Igb, Kind::Igc] {
+    for kind in [Kind::Igb, Kind::Igc, Kind::Ixgbe] {
         let (model, mut card) = start(kind, 8);
         for frame in model.frames(8) {
             card.post(frame);
@@ -180,12 +185,16 @@ fn damaged_frames_and_frames_without_a_header_are_counted_and_their_slots_used_a
             card.post(frame);
         }
         card.kick();
-        for errors in [0x01, 0x80] {
+        let (wrong, checksum) = match kind {
+            Kind::Ixgbe => ([0x01, 0x10], 0x80),
+            _ => ([0x01, 0x80], 0x20),
+        };
+        for errors in wrong {
             assert!(model.damage(&wire(1, 60), errors));
         }
         assert!(model.receive(&wire(1, 13)));
-        // A wrong checksum of what it took for TCP is no damage.
-        assert!(model.damage(&wire(2, 60), 0x20));
+        // A wrong checksum of what it took for TCP or IP is no damage.
+        assert!(model.damage(&wire(2, 60), checksum));
         assert_eq!(card.poll_rx().expect("whole").wire(), wire(2, 60));
         assert!(card.poll_rx().is_none());
         assert_eq!(card.thrown_away(), 3, "{kind}");
@@ -231,6 +240,7 @@ fn all_frames_of_a_machine_go_round_both_rings_many_times_and_none_is_lost() {
         (Kind::E1000e, 64),
         (Kind::Igb, 255),
         (Kind::Igc, 1024),
+        (Kind::Ixgbe, 500),
     ] {
         let (model, mut card) = start(kind, frames);
         for frame in model.frames(frames) {
@@ -288,7 +298,7 @@ fn a_card_is_never_left_without_an_empty_frame_while_the_node_has_some() {
 
 #[test]
 fn a_sleeping_node_is_woken_once_and_an_awake_one_never() {
-    for kind in [Kind::E1000e, Kind::Igb, Kind::Igc] {
+    for kind in [Kind::E1000e, Kind::Igb, Kind::Igc, Kind::Ixgbe] {
         let (model, mut card) = start(kind, 8);
         for frame in model.frames(8) {
             card.post(frame);
@@ -419,7 +429,7 @@ fn a_card_that_can_not_be_used_is_refused_by_name_of_the_fault() {
     }
     let mut stuck = plain;
     stuck.never_runs = true;
-    for kind in [Kind::Igb, Kind::Igc] {
+    for kind in [Kind::Igb, Kind::Igc, Kind::Ixgbe] {
         assert_eq!(refused(kind, stuck), Error::NoRing { waited_ms: 20 });
     }
 }

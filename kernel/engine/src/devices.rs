@@ -25,7 +25,7 @@ impl Clock for Time {
 pub enum AnyNic {
     /// virtio-net, on PCI or memory-mapped.
     Virtio(Net),
-    /// A gigabit card of Intel's.
+    /// A card of Intel's.
     E1000(e1000::Card),
     /// A card of Realtek's.
     Realtek(realtek::Card),
