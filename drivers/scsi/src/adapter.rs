@@ -88,6 +88,8 @@ pub enum Notice {
     Changed(Address),
     /// A unit was taken away.
     Removed(Address),
+    /// A unit was plugged in.
+    Added(Address),
 }
 
 /// An adapter's driver. It takes every command at once, whatever its queue holds;

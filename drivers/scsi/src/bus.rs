@@ -158,13 +158,19 @@ impl<A: Adapter> Bus<A> {
     }
 
     fn take_notice(&mut self, notice: Notice) {
-        let (Notice::Changed(address) | Notice::Removed(address)) = notice;
-        let Some(seat) = self.seats.iter_mut().find(|seat| seat.address == address) else {
-            return;
-        };
         match notice {
-            Notice::Changed(_) => seat.stale = true,
-            Notice::Removed(_) => self.lose(address),
+            Notice::Changed(address) => {
+                let seat = self.seats.iter_mut().find(|seat| seat.address == address);
+                if let Some(seat) = seat {
+                    seat.stale = true;
+                }
+            }
+            Notice::Removed(address) => self.lose(address),
+            // Memory for disks is set aside at the start, so it takes another one.
+            Notice::Added(Address { target, unit }) => log::warn!(
+                "{}: a unit was plugged in at target {target} unit {unit}; restart the node to serve it",
+                self.adapter.name()
+            ),
         }
     }
 

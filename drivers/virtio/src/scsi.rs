@@ -77,7 +77,8 @@ mod event {
     pub const MISSED: u32 = 1 << 31;
     pub const TRANSPORT_RESET: u32 = 1;
     pub const PARAMETER_CHANGE: u32 = 3;
-    /// Reason of a transport reset: the unit was removed.
+    /// Reasons of a transport reset: a unit came, and it was removed.
+    pub const RESCAN: u32 = 1;
     pub const REMOVED: u32 = 2;
     pub const BYTES: usize = 16;
 }
@@ -303,6 +304,7 @@ fn notice(bytes: &[u8]) -> Option<Notice> {
     };
     match (kind, word(12)?) {
         (event::PARAMETER_CHANGE, _) => Some(Notice::Changed(address)),
+        (event::TRANSPORT_RESET, event::RESCAN) => Some(Notice::Added(address)),
         (event::TRANSPORT_RESET, event::REMOVED) => Some(Notice::Removed(address)),
         _ => None,
     }
@@ -595,7 +597,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_says_which_unit_changed_or_went_and_the_place_for_it_is_given_again() {
+    fn an_event_says_which_unit_changed_went_or_came_and_the_place_for_it_is_given_again() {
         let (_, device, mut adapter) = start(profile(HOTPLUG | CHANGE), 8);
         device.fetch(EVENTS, usize::MAX);
         let tell = |kind: u32, reason: u32| {
@@ -611,9 +613,11 @@ mod tests {
             tell(3 | event::MISSED, 0);
             tell(1, 2);
             tell(1, 1);
+            tell(1, 0);
             adapter.tick(Instant(round));
             assert_eq!(adapter.notice(), Some(Notice::Changed(UNIT)));
             assert_eq!(adapter.notice(), Some(Notice::Removed(UNIT)));
+            assert_eq!(adapter.notice(), Some(Notice::Added(UNIT)));
             assert_eq!(adapter.notice(), None);
             device.fetch(EVENTS, usize::MAX);
         }

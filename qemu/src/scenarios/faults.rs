@@ -11,6 +11,7 @@ use crate::client::{AtaRequest, Client, Export, Flow, ata, command};
 use crate::faulty::{Fault, FaultyDisk};
 use crate::pattern::{self, SECTOR_BYTES};
 use crate::{Context, Disk, Failure, Mac, Machine, Nic, Recipe, Report, Switch};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -381,7 +382,24 @@ pub(super) fn unplugged_disks(context: &mut Context) -> Result<Report, Failure> 
             unplug(&mut bench, disk)?;
         }
     }
+    plug_in(&mut bench)?;
     Ok(Report::new())
+}
+
+/// A disk that comes while the node runs is seen and named, and nothing else
+/// happens: memory for disks is set aside at the start.
+fn plug_in(bench: &mut Bench<'_>) -> Result<(), Failure> {
+    let backing = json!({"driver": "null-co", "node-name": "newcomer", "size": 1 << 20});
+    let device = json!({
+        "driver": "scsi-hd", "id": "newcomer", "bus": "virtio.0", "drive": "newcomer",
+        "scsi-id": 3, "lun": 2,
+    });
+    let within = bench.context.seconds(5);
+    bench.node.qmp().run("blockdev-add", backing)?;
+    bench.node.qmp().device_add(device)?;
+    let sentence = "a unit was plugged in at target 3 unit 2; restart";
+    bench.node.wait_for(sentence, within)?;
+    bench.check(MODELS.len() - 1, 0, SECTORS, BEFORE)
 }
 
 /// Takes a disk away in the middle of writes: they fail, the console has a word

@@ -238,7 +238,8 @@ static ALL: &[Scenario] = &[
     },
     Scenario {
         name: "unplugged-disks",
-        sentence: "a disk that is taken away under load fails its requests, and nobody else's",
+        sentence: "a disk that is taken away under load fails its requests and nobody else's, and \
+                   one that comes is named",
         limit: seconds(60),
         linux: false,
         neighbours: None,
