@@ -55,11 +55,13 @@ pub fn verb(house: &House, options: &Options) -> Result<(), Failure> {
     }
     let verdict = compare(house, &place, &mut measured);
     println!("{}", bench::table(&measured));
-    if options.check {
-        return verdict.map(drop);
+    match verdict {
+        Ok(text) => println!("\n{text}"),
+        Err(failure) if options.check => return Err(failure),
+        Err(failure) => eprintln!("{failure}"),
     }
-    if let Err(failure) = verdict {
-        eprintln!("{failure}");
+    if options.check {
+        return Ok(());
     }
 
     let step = Step::begin("compare with vblade");
@@ -77,6 +79,19 @@ pub fn verb(house: &House, options: &Options) -> Result<(), Failure> {
         println!("{}", house.short(&path));
     }
     Ok(())
+}
+
+/// Part of `cargo xtask test`: counts a few loads, and fails with a table if one is
+/// worse than the snapshot. A note for the summary.
+pub fn check(house: &House, boot: &BootFiles) -> Result<String, Failure> {
+    let place = place(house, boot, COUNTS)?;
+    let mut measured = count(&place, &bench::loads_of_the_check())?;
+    compare(house, &place, &mut measured)?;
+    let costs: Vec<String> = measured
+        .iter()
+        .map(|one| format!("{} {:.0}", one.load.name(), one.instructions))
+        .collect();
+    Ok(format!("guest instructions: {}", costs.join(", ")))
 }
 
 fn place(house: &House, boot: &BootFiles, folder: &str) -> Result<Place, Failure> {
@@ -98,9 +113,9 @@ fn count(place: &Place, loads: &[Load]) -> Result<Vec<Measured>, Failure> {
     measured
 }
 
-/// Prints what has become of the snapshot's figures; a failure if one is worse,
-/// however often it is measured.
-fn compare(house: &House, place: &Place, measured: &mut [Measured]) -> Result<(), Failure> {
+/// What has become of the snapshot's figures, as a table; a failure with the table
+/// if one is worse, however often it is measured.
+fn compare(house: &House, place: &Place, measured: &mut [Measured]) -> Result<String, Failure> {
     let kept = std::fs::read_to_string(house.root().join(SNAPSHOT)).or_fail(format_args!(
         "no {SNAPSHOT}; `cargo xtask bench --update` makes it"
     ))?;
@@ -121,16 +136,18 @@ fn compare(house: &House, place: &Place, measured: &mut [Measured]) -> Result<()
         }
         changes = bench::compare(&kept, measured)?;
     }
-    println!("\n{}", changes.text);
     if changes.worse.is_empty() {
-        return Ok(());
+        return Ok(changes.text);
     }
     Err(Failure::new(format!(
         "{} figures are worse than the snapshot by more than 5 %: {}",
         changes.worse.len(),
         changes.worse.join(", ")
     ))
-    .with("if that is meant, keep the new ones with `cargo xtask bench --update`"))
+    .with(format!(
+        "{}if that is meant, keep the new ones with `cargo xtask bench --update`",
+        changes.text
+    )))
 }
 
 /// Builds the QEMU plugin and says where it is.

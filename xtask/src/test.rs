@@ -7,7 +7,7 @@
 
 use crate::house::House;
 use crate::progress::Step;
-use crate::{build, command, freestanding, image, scenario, tidy};
+use crate::{bench, build, command, freestanding, image, scenario, tidy};
 use ::image::conf::Conf;
 use qemu::packages::{self, Debs};
 use qemu::{Accel, BootFiles, Failure, Scenario, scenarios};
@@ -18,6 +18,10 @@ use std::time::Duration;
 const BOOT_FILE_BYTES_MAX: u64 = 320 << 10;
 /// A step's time on two cores with nothing built yet.
 const STEP_LIMIT: Duration = Duration::from_secs(15 * 60);
+/// The step that counts what a request costs: its name, and what it says.
+const COUNTS: &str = "counts";
+const COUNTS_SENTENCE: &str = "a request costs the node no more than the snapshot says";
+
 /// What to test.
 #[derive(clap::Args)]
 pub struct Options {
@@ -59,6 +63,11 @@ impl Options {
             .iter()
             .filter(|check| !self.boot && !self.long && self.wants(check.name))
             .collect()
+    }
+
+    /// Whether to count what a request costs.
+    fn counts(&self) -> bool {
+        !self.quick && !self.boot && self.wants(COUNTS)
     }
 
     fn machines(&self) -> Vec<&'static Scenario> {
@@ -153,10 +162,13 @@ pub fn verb(house: &House, options: &Options) -> Result<(), Failure> {
         for scenario in options.machines() {
             println!("{:<24} {}", scenario.name, scenario.sentence);
         }
+        if options.counts() {
+            println!("{COUNTS:<24} {COUNTS_SENTENCE}");
+        }
         return Ok(());
     }
     let (checks, machines) = (options.checks(), options.machines());
-    if checks.is_empty() && machines.is_empty() {
+    if checks.is_empty() && machines.is_empty() && !options.counts() {
         return Err(Failure::new(format!(
             "nothing is called {}: see cargo xtask test --list",
             options.only.as_deref().unwrap_or("that")
@@ -167,12 +179,15 @@ pub fn verb(house: &House, options: &Options) -> Result<(), Failure> {
         logs: house.fresh_folder("test")?,
     };
     let mut results: Vec<Outcome> = checks.into_iter().map(|check| bench.check(check)).collect();
-    if !machines.is_empty() {
+    if !machines.is_empty() || options.counts() {
         match bench.prepare_machines(&machines) {
             Ok((boot, accel)) => {
                 eprintln!("  machines on {accel}");
                 for scenario in machines {
                     results.push(bench.scenario(scenario, &boot, accel));
+                }
+                if options.counts() {
+                    results.push(bench.counts(&boot));
                 }
             }
             Err(failure) => results.push(Outcome {
@@ -278,6 +293,13 @@ impl Bench<'_> {
             }
         });
         finish(scenario.name, step, outcome)
+    }
+
+    /// Counts what a request costs, under software emulation whatever there is.
+    fn counts(&self, boot: &BootFiles) -> Outcome {
+        let step = Step::begin(&format!("{COUNTS}: {COUNTS_SENTENCE}"));
+        let outcome = bench::check(self.house, boot).map(one);
+        finish(COUNTS, step, outcome)
     }
 
     /// Runs cargo, its output in a log.

@@ -91,6 +91,14 @@ pub fn loads() -> Vec<Load> {
         .collect()
 }
 
+/// The loads that are counted by every run of the tests: the smallest and the largest
+/// frame of many at once, both ways. Alone, a request's count does not repeat.
+pub fn loads_of_the_check() -> Vec<Load> {
+    let mut loads = loads();
+    loads.retain(|load| load.depth > 1 && matches!(load.sectors, 2 | 17));
+    loads
+}
+
 /// Measures `loads` against a node; `done` is called after each.
 pub fn measure(
     place: &Place,

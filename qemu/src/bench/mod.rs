@@ -25,7 +25,7 @@ mod target;
 
 pub use compare::{Comparison, Idle, Row, Spread, Start, Verified, compare_targets};
 pub use counter::Counts;
-pub use counts::{Measured, loads, measure};
+pub use counts::{Measured, loads, loads_of_the_check, measure};
 pub use data::{csv, json};
 pub use latency::{Latencies, Percentiles};
 pub use load::{Access, Contents, Load, Order, Outcome, Trouble, Until, drive};
