@@ -39,7 +39,7 @@ pub use accel::Accel;
 pub use client::Client;
 pub use console::Console;
 pub use failure::{Failure, OrFail};
-pub use machine::{Board, BootFiles, Disk, Machine, Nic, Recipe};
+pub use machine::{Board, BootFiles, Disk, Emulator, Machine, Nic, Recipe};
 pub use network::{Cable, Mac, Switch, Tap};
 pub use qmp::Qmp;
 pub use scenario::{Context, Report, Scenario};

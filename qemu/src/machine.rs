@@ -7,6 +7,7 @@
 
 use crate::accel::Accel;
 use crate::network::{Cable, Mac, Switch};
+use crate::packages::{Debs, QEMU, newer_qemu};
 use crate::{Console, Failure, OrFail, Qmp};
 use command_fds::{CommandFdExt, FdMapping};
 use std::fmt::Write as _;
@@ -201,6 +202,51 @@ impl Nic {
     }
 }
 
+/// A QEMU: the system's own, or one that lies elsewhere.
+#[derive(Clone, Debug)]
+pub struct Emulator {
+    /// The program.
+    pub program: PathBuf,
+    /// Where its firmware is, if it would not find it itself.
+    pub firmware: Vec<PathBuf>,
+}
+
+impl Default for Emulator {
+    fn default() -> Self {
+        Self {
+            program: PathBuf::from(QEMU.program),
+            firmware: Vec::new(),
+        }
+    }
+}
+
+impl Emulator {
+    /// The system's own if it has the device `name`, or else the newer one, if it was
+    /// fetched and has it.
+    pub fn with_device(name: &str, debs: &Debs) -> Result<Option<Self>, Failure> {
+        let own = Self::default();
+        if own.has_device(name)? {
+            return Ok(Some(own));
+        }
+        match newer_qemu::fetched(debs) {
+            Some(newer) if newer.has_device(name)? => Ok(Some(newer)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether it has a device called `name`.
+    pub fn has_device(&self, name: &str) -> Result<bool, Failure> {
+        // The list of all devices would need every module, and those that are installed
+        // may belong to another QEMU.
+        let asked = Command::new(&self.program)
+            .args(["-device", &format!("{name},help")])
+            .output()
+            .or_fail(format_args!("cannot start {}", self.program.display()))?;
+        let said = String::from_utf8_lossy(&asked.stdout);
+        Ok(said.starts_with(&format!("{name} options")))
+    }
+}
+
 /// What to start.
 #[derive(Clone)]
 pub struct Recipe {
@@ -209,6 +255,7 @@ pub struct Recipe {
     memory: String,
     cpus: u32,
     accel: Option<Accel>,
+    emulator: Emulator,
     kernel: Option<PathBuf>,
     initrd: Option<PathBuf>,
     append: String,
@@ -230,6 +277,7 @@ impl Recipe {
             memory: "256M".to_owned(),
             cpus: 1,
             accel: None,
+            emulator: Emulator::default(),
             kernel: None,
             initrd: None,
             append: String::new(),
@@ -274,6 +322,13 @@ impl Recipe {
     #[must_use]
     pub fn accel(mut self, accel: Accel) -> Self {
         self.accel = Some(accel);
+        self
+    }
+
+    /// Another QEMU than the system's own.
+    #[must_use]
+    pub fn emulator(mut self, emulator: Emulator) -> Self {
+        self.emulator = emulator;
         self
     }
 
@@ -371,10 +426,11 @@ impl Recipe {
         }
 
         let mut command = match &self.namespace {
-            None => Command::new("qemu-system-x86_64"),
+            None => Command::new(&self.emulator.program),
             Some(name) => {
                 let mut command = Command::new("ip");
-                command.args(["netns", "exec", name, "qemu-system-x86_64"]);
+                command.args(["netns", "exec", name]);
+                command.arg(&self.emulator.program);
                 command
             }
         };
@@ -431,6 +487,9 @@ impl Recipe {
         let accel = self.accel.unwrap_or(Accel::Tcg);
         let mut line: Vec<String> = Vec::new();
         let mut add = |words: &[&str]| line.extend(words.iter().map(|&word| word.to_owned()));
+        for folder in &self.emulator.firmware {
+            add(&["-L", &folder.to_string_lossy()]);
+        }
         add(&["-name", &self.name, "-machine", self.board.name()]);
         if self.board != Board::Cables {
             add(&accel.arguments());
@@ -703,16 +762,6 @@ fn end(child: &mut Child) {
     // Both fail only for a child that has already ended.
     let _ = child.kill();
     let _ = child.wait();
-}
-
-/// Whether the installed QEMU has a device `name`: older ones lack some.
-pub fn has_device(name: &str) -> Result<bool, Failure> {
-    let asked = Command::new("qemu-system-x86_64")
-        .args(["-device", "help"])
-        .output()
-        .or_fail("cannot start qemu-system-x86_64 (package qemu-system-x86)")?;
-    let list = String::from_utf8_lossy(&asked.stdout);
-    Ok(list.contains(&format!("name \"{name}\"")))
 }
 
 /// A new disk of `bytes` zero bytes at `path` that takes no room until written.

@@ -5,6 +5,8 @@
 //! (a kernel, busybox, fio) is never installed on the host: its package is
 //! downloaded and unpacked into `target/cache`, once.
 
+pub mod newer_qemu;
+
 use crate::{Failure, OrFail};
 use std::collections::BTreeSet;
 use std::env;
@@ -151,6 +153,8 @@ fn refused(what: &str, output: &Output) -> Failure {
 #[derive(Clone, Debug)]
 pub struct Debs {
     cache: PathBuf,
+    /// What apt is told besides, if it is not to use the system's own archives.
+    options: Vec<String>,
 }
 
 impl Debs {
@@ -158,6 +162,7 @@ impl Debs {
     pub fn new(cache: &Path) -> Self {
         Self {
             cache: cache.to_path_buf(),
+            options: Vec::new(),
         }
     }
 
@@ -268,6 +273,7 @@ impl Debs {
         };
         let fetch = |packages: &[&str]| {
             Command::new("apt-get")
+                .args(&self.options)
                 .args(["-q", "download"])
                 .args(packages)
                 .current_dir(into)

@@ -4,9 +4,8 @@ use super::disks::{LONG, SHORT, flow};
 use super::linux;
 use super::world::{self, CLIENT, NODE, Wire, blame, must};
 use crate::client::Client;
-use crate::machine::has_device;
 use crate::pattern::SECTOR_BYTES;
-use crate::{Board, Context, Disk, Failure, Nic, Report};
+use crate::{Board, Context, Disk, Emulator, Failure, Nic, Report};
 
 const MIB: u64 = 1 << 20;
 const SECTORS: usize = (4 * MIB) as usize / SECTOR_BYTES;
@@ -92,15 +91,17 @@ pub(super) fn vmware(context: &mut Context) -> Result<Report, Failure> {
 
 fn serves(context: &Context, report: &mut Report, pair: &Pair) -> Result<(), Failure> {
     let card = pair.card;
-    if !has_device(card)? {
-        report.note(format!("{card}: skipped, this QEMU has no such card"));
+    let Some(emulator) = Emulator::with_device(card, context.debs())? else {
+        report.note(format!("{card}: skipped, no QEMU here has such a card"));
         return Ok(());
-    }
+    };
     let switch = context.switch(card)?;
     let wire = Wire::watch(&switch);
     let disk = context.disk(card, 4 * MIB)?;
     let mut client = Client::new(&switch, CLIENT);
-    let mut recipe = world::node(context, card).board(pair.board);
+    let mut recipe = world::node(context, card)
+        .board(pair.board)
+        .emulator(emulator);
     if let Some(controller) = pair.controller {
         recipe = recipe.controller(controller);
     }
@@ -183,18 +184,17 @@ pub(super) fn linux_proxmox(context: &mut Context) -> Result<Report, Failure> {
 
 /// What a new machine has: NVMe and a card of the I350's family.
 pub(super) fn linux_nvme(context: &mut Context) -> Result<Report, Failure> {
-    let has_igb = has_device("igb")?;
-    let payload = if has_igb { 15 } else { 17 } * SECTOR_BYTES;
+    let newer = Emulator::with_device("igb", context.debs())?;
+    let payload = if newer.is_some() { 15 } else { 17 } * SECTOR_BYTES;
     let mut report = linux::file_system(context, 9000, payload, |recipe, disk, nic| {
-        let nic = if has_igb {
-            nic.model("igb")
-        } else {
-            nic.mtu(9000)
-        };
-        recipe.disk(disk.model("nvme")).nic(nic)
+        let recipe = recipe.disk(disk.model("nvme"));
+        match &newer {
+            Some(newer) => recipe.emulator(newer.clone()).nic(nic.model("igb")),
+            None => recipe.nic(nic.mtu(9000)),
+        }
     })?;
-    if !has_igb {
-        report.note("over virtio-net: this QEMU has no igb");
+    if newer.is_none() {
+        report.note("over virtio-net: no QEMU here has igb");
     }
     Ok(report)
 }

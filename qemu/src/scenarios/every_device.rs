@@ -8,9 +8,10 @@
 use super::disks::flow;
 use super::world::{self, CLIENT, blame, must};
 use crate::client::{Client, Export};
-use crate::machine::has_device;
 use crate::pattern::{self, SECTOR_BYTES};
-use crate::{Board, Context, Disk, Failure, Mac, Machine, Nic, OrFail, Recipe, Report, Switch};
+use crate::{
+    Board, Context, Disk, Emulator, Failure, Mac, Machine, Nic, OrFail, Recipe, Report, Switch,
+};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -111,7 +112,14 @@ fn serves_all(
     models: &[Model],
     cards: &[&'static str],
 ) -> Result<(), Failure> {
-    let mut recipe = world::node(context, name).board(board);
+    // The system's own QEMU for all but cards that only a newer one has.
+    let emulator = match Emulator::with_device("igb", context.debs())? {
+        Some(emulator) if cards.contains(&"igb") => emulator,
+        _ => Emulator::default(),
+    };
+    let mut recipe = world::node(context, name)
+        .board(board)
+        .emulator(emulator.clone());
     let mut files: BTreeMap<&str, PathBuf> = BTreeMap::new();
     for model in models {
         let file = context.disk(&format!("{name}-{}", model.serial), DISK_BYTES)?;
@@ -120,8 +128,8 @@ fn serves_all(
     }
     let mut paths: Vec<(Switch, Mac)> = Vec::new();
     for &card in cards {
-        if !has_device(card)? {
-            report.note(format!("{card}: skipped, this QEMU has no such card"));
+        if !emulator.has_device(card)? {
+            report.note(format!("{card}: skipped, no QEMU here has such a card"));
             continue;
         }
         let switch = context.switch(&format!("{name}-{card}"))?;

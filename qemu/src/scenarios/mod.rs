@@ -30,8 +30,8 @@ mod signed;
 mod world;
 
 use crate::initiator::Linux;
-use crate::packages::Debs;
-use crate::{Failure, Scenario, tools};
+use crate::packages::{Debs, newer_qemu};
+use crate::{Emulator, Failure, Scenario, tools};
 use std::time::Duration;
 
 /// All scenarios.
@@ -44,11 +44,19 @@ pub const fn long() -> &'static [Scenario] {
     LONG
 }
 
+/// Scenarios with a device that the system's own QEMU may be too old for.
+const NEWER_QEMU: [&str; 3] = ["every-device", "intel-cards", "linux-nvme"];
+
 /// Fetches and builds what `wanted` scenarios' guests are made of, once, so that
 /// no scenario's time goes into a download.
 pub fn prepare(wanted: &[&Scenario], debs: &Debs) -> Result<(), Failure> {
     if wanted.iter().any(|scenario| scenario.linux) {
         Linux::prepare(debs)?;
+    }
+    let wants_igb = wanted.iter().any(|one| NEWER_QEMU.contains(&one.name));
+    if wants_igb && !Emulator::default().has_device("igb")? {
+        // Without it these scenarios say what they skip.
+        let _ = newer_qemu::fetch(debs);
     }
     for tool in wanted.iter().filter_map(|one| one.neighbours).flatten() {
         tool.prepare(debs)?;
