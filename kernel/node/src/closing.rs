@@ -70,6 +70,8 @@ impl<N: Nic, D: Disk> Node<N, D> {
     }
 
     /// Drops what arrives: there is no time left to answer it.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn turn_away(&mut self, now: Instant) -> bool {
         let mut moved = false;
         for port in &mut self.ports {
@@ -78,7 +80,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
                     break;
                 };
                 self.events.count(Event::TurnedAway.into());
-                port.release(now, frame);
+                port.release_aside(now, frame);
                 moved = true;
             }
         }

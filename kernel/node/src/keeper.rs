@@ -243,7 +243,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
         if !port.may_lend(self.keeper.held_len) {
             self.events
                 .note(now, Event::QueriesFull.into(), export as u32);
-            return port.release(now, frame);
+            return port.release_aside(now, frame);
         }
         port.lent += 1;
         self.keeper.held_len += 1;

@@ -74,6 +74,11 @@ impl Mark {
         }
     }
 
+    /// The mark of a copy, which has no place in the fence.
+    pub fn without_place(self) -> Self {
+        Self::new(self.0 as u8, Work::Read)
+    }
+
     /// Whose it is.
     #[inline]
     pub fn export(self) -> usize {

@@ -527,7 +527,7 @@ fn open_ports<N: Nic>(
         };
         port.refresh();
         for frame in frames {
-            port.release(now, frame);
+            port.release_aside(now, frame);
         }
         port.nic.kick();
         port

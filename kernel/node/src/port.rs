@@ -55,6 +55,18 @@ impl<N: Nic> Port<N> {
         }
     }
 
+    /// As [`release`](Self::release), off the way of every frame: not in line.
+    #[inline(never)]
+    pub fn release_aside(&mut self, now: Instant, frame: Frame) {
+        self.release(now, frame);
+    }
+
+    /// As [`send`](Self::send), likewise.
+    #[inline(never)]
+    pub fn send_aside(&mut self, frame: Frame) {
+        self.send(frame);
+    }
+
     /// Sends a frame.
     #[inline(always)]
     pub fn send(&mut self, frame: Frame) {

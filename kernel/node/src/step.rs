@@ -492,7 +492,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
         self.give(disk, request, frame);
     }
 
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn give(&mut self, disk: usize, request: Request, frame: Frame) {
         let mark = Mark(request.ticket);
         if let Some(ticket) = mark.ticket() {
@@ -581,7 +581,8 @@ impl<N: Nic, D: Disk> Node<N, D> {
     fn settle_copies(&mut self, now: Instant, place: usize, mark: Mark, outcome: Outcome) {
         let mut copies = mem::replace(&mut self.copies[place], Queue::EMPTY);
         while let Some((copy, _)) = self.waiting.pop(&mut copies) {
-            self.answer(now, copy, mark.export(), outcome);
+            // Only the one that they are copies of has a place in the fence.
+            self.settle(now, copy, mark.without_place(), outcome);
         }
     }
 
@@ -603,7 +604,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
             // An initiator that takes every answer for success gets none.
             let silenced = Noted::Dropped(aoe::Drop::Silenced);
             self.events.note(now, silenced, home as u32);
-            return port.release(now, frame);
+            return self.release(now, frame);
         }
         frame.set_len(len);
         self.send(frame);
@@ -638,7 +639,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
             self.waiting.push(&mut port.queries, frame, Mark(0));
         } else {
             self.events.note(now, Event::QueriesFull.into(), 0);
-            port.release(now, frame);
+            self.release(now, frame);
         }
     }
 
@@ -766,12 +767,12 @@ impl<N: Nic, D: Disk> Node<N, D> {
             let now = self.now;
             self.capture.take(now, Way::Out, frame.home(), frame.wire());
         }
-        self.ports[usize::from(frame.home())].send(frame);
+        self.ports[usize::from(frame.home())].send_aside(frame);
     }
 
     #[inline(never)]
     pub(crate) fn release(&mut self, now: Instant, frame: Frame) {
-        self.ports[usize::from(frame.home())].release(now, frame);
+        self.ports[usize::from(frame.home())].release_aside(now, frame);
     }
 
     #[inline(never)]

@@ -486,7 +486,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
                 let now = self.now;
                 self.capture.take(now, Way::Out, frame.home(), frame.wire());
             }
-            port.send(frame);
+            port.send_aside(frame);
             moved = true;
         }
         moved
