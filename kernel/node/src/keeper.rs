@@ -50,6 +50,8 @@ impl Set {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Idle,
+    /// What the start has read is made durable.
+    Settle,
     /// Writing; so many bytes of the copy have been given to the disk.
     Write(usize),
     Flush,
@@ -103,6 +105,8 @@ pub struct Keeper {
     away: Vec<u8>,
     /// What the operator has saved.
     settings: Settings,
+    /// What the start has read would survive a power cut.
+    is_settled: bool,
     /// Something is to be written, though perhaps nobody waits for it.
     is_dirty: bool,
     /// Exports with changes that are in no copy yet.
@@ -131,6 +135,7 @@ impl Keeper {
             keys: Vec::new(),
             away: Vec::new(),
             settings: Settings::default(),
+            is_settled: false,
             is_dirty: false,
             changed: Set::default(),
             writing: Set::default(),
@@ -159,6 +164,8 @@ impl Keeper {
             settings: Settings::new(area),
             // The slots of this start are worth keeping.
             is_dirty: true,
+            // And nothing is told of what was read before it is settled.
+            writing: Set([u64::MAX; 4]),
             ..Self::none()
         }
     }
@@ -180,7 +187,7 @@ impl Keeper {
         match self.phase {
             _ if self.place.is_none() => None,
             Phase::Idle => self.is_dirty.then_some(soon),
-            Phase::Write(_) | Phase::Flush => Some(self.began + PATIENCE_US),
+            Phase::Settle | Phase::Write(_) | Phase::Flush => Some(self.began + PATIENCE_US),
         }
     }
 
@@ -270,6 +277,10 @@ impl<N: Nic, D: Disk> Node<N, D> {
         let Some(frame) = spares.next() else {
             return false;
         };
+        if !self.keeper.is_settled {
+            self.settle_state(now, frame);
+            return true;
+        }
         self.fill_copy();
         let keeper = &mut self.keeper;
         keeper.is_dirty = false;
@@ -280,6 +291,32 @@ impl<N: Nic, D: Disk> Node<N, D> {
         keeper.began = now;
         self.write_part(frame);
         true
+    }
+
+    /// Makes durable what the start has read: a node that was killed between writing
+    /// a copy and flushing it may have left it in the disk's cache only. Whoever then
+    /// wrote over the other copy and lost the power could lose both.
+    #[cold]
+    fn settle_state(&mut self, now: Instant, frame: Frame) {
+        self.keeper.phase = Phase::Settle;
+        self.keeper.began = now;
+        match self.keeper.place {
+            Some(place) if self.stations[place.disk].volatile => self.flush_state(place, frame),
+            _ => self.kept(now, frame, Outcome::Done),
+        }
+    }
+
+    #[cold]
+    fn flush_state(&mut self, place: Place, frame: Frame) {
+        self.events.count(Event::Flush.into());
+        let request = Request {
+            op: Op::Flush,
+            lba: 0,
+            sectors: 0,
+            data: 0,
+            ticket: Mark::STATE.0,
+        };
+        self.give(place.disk, request, frame);
     }
 
     #[cold]
@@ -359,21 +396,15 @@ impl<N: Nic, D: Disk> Node<N, D> {
             Phase::Write(at) if at < self.keeper.copy.sectors().len() => self.write_part(frame),
             Phase::Write(_) if volatile => {
                 self.keeper.phase = Phase::Flush;
-                self.events.count(Event::Flush.into());
-                let request = Request {
-                    op: Op::Flush,
-                    lba: 0,
-                    sectors: 0,
-                    data: 0,
-                    ticket: Mark::STATE.0,
-                };
-                self.give(place.disk, request, frame);
+                self.flush_state(place, frame);
             }
-            Phase::Write(_) | Phase::Flush | Phase::Idle => {
+            Phase::Settle | Phase::Write(_) | Phase::Flush | Phase::Idle => {
                 self.release(now, frame);
+                if core::mem::replace(&mut self.keeper.is_settled, true) {
+                    self.events.count(Event::StateKept.into());
+                }
                 self.keeper.phase = Phase::Idle;
                 self.keeper.writing = Set::default();
-                self.events.count(Event::StateKept.into());
                 self.let_out(now);
             }
         }
@@ -513,6 +544,23 @@ mod tests {
         assert_eq!(target.config_string(), b"mine");
         assert_eq!(target.masks(), [aoe::Mac(HOST)]);
         assert_eq!(target.reservation(), [aoe::Mac(HOST)]);
+    }
+
+    #[test]
+    fn what_a_killed_node_left_unflushed_is_durable_before_it_is_told_or_written_over() {
+        let mut world = World::build("shelf=5")
+            .with_disks(disks())
+            .state(0)
+            .each_disk(|disk| disk.pace = Pace::Manual)
+            .start();
+        world.nic(0).deliver(&config(1, READ, b""));
+        world.settle();
+        assert_eq!(world.disk(0).operation(0).op, Op::Flush);
+        assert_eq!(answers(&mut world).len(), 0, "it may not last");
+        world.disk(0).end_all();
+        world.settle();
+        assert!(answers(&mut world).contains(&1));
+        assert_eq!(world.disk(0).operation(0).op, Op::Write);
     }
 
     #[test]

@@ -265,6 +265,18 @@ impl Spindle {
         lbas.into_iter().collect()
     }
 
+    /// A reader who asks the disk itself, as the machine does before the node runs.
+    pub fn blocks(&self) -> Blocks<'_> {
+        Blocks(self)
+    }
+
+    /// A disk that was never used, in the place of this one. Nothing may be under way.
+    pub fn replace(&mut self) {
+        self.medium.clear();
+        self.cache.clear();
+        self.unreadable.clear();
+    }
+
     /// Writes behind everybody's back: a planted fault's way to the medium.
     pub fn poke(&mut self, lba: u64, bytes: &[u8]) {
         for (i, sector) in content::sectors(bytes).iter().enumerate() {
@@ -636,6 +648,20 @@ impl Spindle {
             }
         }
         self.set_next_at();
+    }
+}
+
+/// See [`Spindle::blocks`].
+pub struct Blocks<'a>(&'a Spindle);
+
+impl node::media::Blocks for Blocks<'_> {
+    fn sectors(&self) -> u64 {
+        self.0.plan.sectors
+    }
+
+    fn read(&mut self, lba: u64, sector: &mut Sector) -> Result<(), node::media::Unread> {
+        *sector = self.0.read(lba);
+        Ok(())
     }
 }
 

@@ -40,7 +40,7 @@ fn main() -> ExitCode {
 }
 
 /// Events that can not happen in this world, and why. One that does is not of it.
-const OUTSIDE: [(&str, &str); 7] = [
+const OUTSIDE: [(&str, &str); 5] = [
     (
         "Event(Conflict)",
         "the node here does not ask for its addresses",
@@ -48,8 +48,6 @@ const OUTSIDE: [(&str, &str); 7] = [
     ("Event(ManagementDropped)", "no management is opened here"),
     ("Event(ManagementReceived)", "no management is opened here"),
     ("Event(ManagementSent)", "no management is opened here"),
-    ("Event(StateKept)", "no disk here is the node's own"),
-    ("Event(StateLost)", "no disk here is the node's own"),
     (
         "Event(Yielded)",
         "the node here does not ask for its addresses",

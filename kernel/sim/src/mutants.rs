@@ -67,11 +67,15 @@ pub enum Mutant {
     RingLeft,
     /// A reservation is answered and not kept.
     ReservationForgotten,
+    /// What hosts set is answered before the boot disk has flushed it.
+    StateUnflushed,
+    /// What hosts set is answered and never written.
+    StateUnwritten,
 }
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::FlushSwallowed,
         Self::CacheDenied,
         Self::FlushErrorSwallowed,
@@ -96,6 +100,8 @@ impl Mutant {
         Self::WriteOvertaken,
         Self::RingLeft,
         Self::ReservationForgotten,
+        Self::StateUnflushed,
+        Self::StateUnwritten,
     ];
 }
 
@@ -120,6 +126,8 @@ impl Bell {
 pub struct BentDrive {
     inner: Drive,
     bend: Option<Mutant>,
+    /// It is the disk that the node keeps its state on.
+    is_own: bool,
     geometry: Geometry,
     random: Random,
     ledger: Rc<Ledger>,
@@ -134,8 +142,15 @@ pub struct BentDrive {
 
 impl BentDrive {
     /// The disk, bent.
-    pub fn new(inner: Drive, bend: Option<Mutant>, random: Random, ledger: Rc<Ledger>) -> Self {
+    pub fn new(
+        inner: Drive,
+        bend: Option<Mutant>,
+        is_own: bool,
+        random: Random,
+        ledger: Rc<Ledger>,
+    ) -> Self {
         let mut drive = Self {
+            is_own,
             geometry: *inner.geometry(),
             inner,
             bend,
@@ -193,6 +208,12 @@ impl Disk for BentDrive {
         let sectors = self.inner.geometry().sectors;
         match (self.bend, request.op) {
             (Some(Mutant::FlushSwallowed), Op::Flush) => {
+                return self.early.push_back(done(request, frame));
+            }
+            (Some(Mutant::StateUnflushed), Op::Flush)
+            | (Some(Mutant::StateUnwritten), Op::Flush | Op::Write)
+                if self.is_own =>
+            {
                 return self.early.push_back(done(request, frame));
             }
             (Some(Mutant::ReadUnfilled), Op::Read) if self.random.one_in(16) => {

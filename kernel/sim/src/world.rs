@@ -20,13 +20,15 @@ use crate::ledger::{Fault, Ledger};
 use crate::models::dma::Machine;
 use crate::mutants::{BentCard, BentDrive, Mutant};
 use crate::network::{Card, Network, Weather};
-use crate::oracle::{Oracle, Served};
+use crate::oracle::{Oracle, Served, View};
 use crate::random::Random;
 use crate::wire::{Address, Mac};
 use crate::{Options, Report};
 use io::{Instant, WriteCache};
 use node::config::{Config, Source};
-use node::{Attached, Node, Order, Origin};
+use node::media::Own;
+use node::state;
+use node::{Attached, Node, Order, Origin, StateArea};
 use node::{Event as Counted, Noted};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -59,6 +61,8 @@ pub enum Event {
     Sleep(u64),
     /// Something goes wrong.
     Misfortune,
+    /// The node dies, and the power fails or not.
+    Strike(bool),
     /// The node starts again.
     Boot,
     /// A link comes back, or carries its old frames again.
@@ -109,7 +113,10 @@ pub struct World {
     agenda: Rc<RefCell<Agenda<Event>>>,
     network: Rc<RefCell<Network>>,
     oracle: Rc<RefCell<Oracle>>,
+    /// The disks that are served, and behind them the node's own, if it has one.
     spindles: Vec<Rc<RefCell<Spindle>>>,
+    /// The node's own disk, and where on it the state area begins.
+    own: Option<(usize, u64)>,
     machine: Machine<Running>,
     plan: Plan,
     hosts: Vec<Box<dyn Initiator>>,
@@ -179,6 +186,13 @@ impl World {
             ))));
         }
         let plan = machine_plan(&mut random, &spindles, storm);
+        let own = (!storm && random.one_in(2)).then(|| {
+            let number = spindles.len();
+            let (plan, first) = own_plan(&mut random);
+            let spindle = Spindle::new(number, plan, ledger.clone(), random.fork(99));
+            spindles.push(Rc::new(RefCell::new(spindle)));
+            (number, first)
+        });
         let ports = plan.macs.len();
         let mut network = Network::new(ledger.clone(), agenda.clone(), random.fork(1), weather);
         network.pads = random.one_in(2);
@@ -189,12 +203,15 @@ impl World {
         }
         let segments = if one_segment { 1 } else { ports };
         let views = plan.macs.iter().copied().zip(plan.mtus.iter().copied());
-        let oracle = Oracle::new(
+        let mut oracle = Oracle::new(
             ledger.clone(),
             spindles.clone(),
             plan.served.clone(),
             views.collect(),
         );
+        if let Some((number, first)) = own {
+            oracle.set_own(number, first..first + state::AREA_SECTORS);
+        }
         let mut world = Self {
             options: options.clone(),
             ledger,
@@ -202,6 +219,7 @@ impl World {
             network: Rc::new(RefCell::new(network)),
             oracle: Rc::new(RefCell::new(oracle)),
             spindles,
+            own,
             machine: Machine::new(plan.frames_per_port * ports),
             idle_frames: vec![None; ports],
             plan,
@@ -300,6 +318,7 @@ impl World {
                     self.enter(gap_us, Event::Misfortune);
                 }
             }
+            Event::Strike(power) => self.strike(power),
             Event::Boot => self.boot(),
             Event::Restore(port) => self.restore(port),
             Event::FairWeather => self.fair_weather(),
@@ -319,9 +338,14 @@ impl World {
             }
             Event::Console => {
                 // An operator can lock himself out with a frame that was lost or
-                // late, by the protocol's own rules; a restart forgets the lists.
+                // late, by the protocol's own rules; a restart forgets the lists,
+                // with another boot disk where they are kept.
                 if self.oracle.borrow().is_locked() && !self.ended {
                     self.crash(false);
+                    if let Some((number, _)) = self.own {
+                        self.spindles[number].borrow_mut().replace();
+                        self.oracle.borrow_mut().forget_state();
+                    }
                     self.enter(1_000, Event::Boot);
                 }
             }
@@ -378,7 +402,7 @@ impl World {
         let mut ipxe = self.random.below(3) as usize / 2 + usize::from(self.random.one_in(3));
         let mut windows = usize::from(self.random.one_in(3));
         let mut rogue = usize::from(self.random.one_in(2));
-        let mut operator = usize::from(self.random.one_in(2));
+        let mut operator = usize::from(self.random.one_in(2) || self.own.is_some());
         if self.storm {
             // One host with two paths, and a crowd on one of them.
             (linux, ipxe, windows, rogue, operator) = (1, 0, 0, 1, 0);
@@ -547,6 +571,7 @@ impl World {
         }
         let (network, oracle, ledger) = (&self.network, &self.oracle, &self.ledger);
         let bend = self.options.mutant;
+        let served = self.served_disks();
         let random = &mut self.random;
         let mut cards = Vec::new();
         for port in 0..self.plan.macs.len() {
@@ -556,15 +581,27 @@ impl World {
         let mut drives = Vec::new();
         for number in 0..self.spindles.len() {
             let mut spindle = number;
-            if bend == Some(Mutant::ExportsSwapped) && number < 2 && self.spindles.len() > 1 {
+            if bend == Some(Mutant::ExportsSwapped) && number < 2 && served > 1 {
                 spindle = 1 - number;
             }
             let drive = Drive::new(number, &self.spindles[spindle]);
+            let is_own = self.own.is_some_and(|(own, _)| own == number);
             drives.push(Attached {
-                disk: BentDrive::new(drive, bend, random.fork(4), ledger.clone()),
-                origin: Origin::Bus,
+                disk: BentDrive::new(drive, bend, is_own, random.fork(4), ledger.clone()),
+                origin: if is_own {
+                    Origin::Own(Own::Boot)
+                } else {
+                    Origin::Bus
+                },
             });
         }
+        let area = self.own.map(|(disk, first)| StateArea {
+            disk,
+            first,
+            loaded: state::load(&mut self.spindles[disk].borrow().blocks(), first)
+                .expect("it can be read"),
+            conf_sum: state::sum_of(self.plan.settings.as_bytes()),
+        });
         let mut config = Box::new(Config::new());
         config.parse(Source::CommandLine, self.plan.settings.as_bytes());
         if let Some(problem) = config.problems().first() {
@@ -572,13 +609,20 @@ impl World {
         }
         let now = Instant(ledger.now_us());
         self.machine
-            .boot(|frames| Node::new(cards, drives, frames.into_iter(), &config, now));
+            .boot(|frames| Node::with_state(cards, drives, frames.into_iter(), &config, now, area));
+        if let Some(node) = self.machine.inside() {
+            let keeps = node.keeps_state();
+            oracle
+                .borrow_mut()
+                .started(keeps, |address| in_force(node, address));
+        }
         self.down = false;
         self.boots += 1;
         self.idle_frames.fill(None);
         self.ledger.say(|| "the node starts".into());
         let latency_us = self.random.between(1, 1_000);
         self.schedule_turn(latency_us);
+        self.aim(true);
     }
 
     fn schedule_turn(&mut self, after_us: u64) {
@@ -600,6 +644,10 @@ impl World {
         let before = self.oracle.borrow().tally;
         let moved = node.step(now);
         let is_closed = node.closed().is_some();
+        let keeps = node.keeps_state();
+        self.oracle
+            .borrow_mut()
+            .stepped(keeps, |address| in_force(node, address));
         let after = self.oracle.borrow().tally;
         let frames = after.requests + after.replies - before.requests - before.replies;
         if self.ledger.is_broken() {
@@ -607,6 +655,9 @@ impl World {
         }
         if is_closed {
             return self.closed();
+        }
+        if frames > 0 && self.oracle.borrow().is_being_changed() {
+            self.aim(false);
         }
         self.check_spin(moved);
         // Now and then something else wants the processor for a moment.
@@ -750,6 +801,11 @@ impl World {
         oracle.audit("after a crash");
     }
 
+    /// Disks that are not the node's own: they come first.
+    fn served_disks(&self) -> usize {
+        self.spindles.len() - usize::from(self.own.is_some())
+    }
+
     // ---- Misfortune ----------------------------------------------------------
 
     fn misfortune(&mut self) {
@@ -788,10 +844,7 @@ impl World {
             7 | 8 => {
                 let power = random.one_in(2);
                 let down_us = random.between(1_000, 500_000);
-                self.ledger
-                    .say(|| format!("the node dies (power {power}) for {down_us} us"));
-                self.crash(power);
-                self.enter(down_us, Event::Boot);
+                self.die(power, down_us);
             }
             9 | 10 => {
                 let disk = random.below(self.spindles.len() as u64) as usize;
@@ -802,7 +855,8 @@ impl World {
                 self.wake_for_disks();
             }
             11 => {
-                let disk = random.below(self.spindles.len() as u64) as usize;
+                let served = self.spindles.len() - usize::from(self.own.is_some());
+                let disk = random.below(served as u64) as usize;
                 let sectors = self.spindles[disk].borrow().plan().sectors;
                 if sectors < 1 << 20 {
                     let more = random.between(1, 64);
@@ -836,6 +890,36 @@ impl World {
                 let strict = self.strict;
                 self.network.borrow_mut().weather = weather(random, strict);
             }
+        }
+    }
+
+    fn die(&mut self, power: bool, down_us: u64) {
+        self.ledger
+            .say(|| format!("the node dies (power {power}) for {down_us} us"));
+        self.crash(power);
+        self.enter(down_us, Event::Boot);
+    }
+
+    /// A crash that was aimed at a moment, if there is still somebody to hit.
+    fn strike(&mut self, power: bool) {
+        if self.ledger.now_us() < self.trouble_ends_us && !self.down {
+            let down_us = self.random.between(1_000, 20_000);
+            self.die(power, down_us);
+        }
+    }
+
+    /// Now and then a crash is aimed at the time between a change of what is set
+    /// and its answer, and at the node's first moments after another one.
+    fn aim(&mut self, at_start: bool) {
+        let has_chance = if at_start {
+            self.own.is_some() && self.boots > 1 && self.random.one_in(4)
+        } else {
+            self.own.is_some() && self.random.one_in(64)
+        };
+        if has_chance {
+            let after_us = self.random.between(1, 3_000);
+            let power = self.random.one_in(2);
+            self.enter(after_us, Event::Strike(power));
         }
     }
 
@@ -973,6 +1057,10 @@ impl World {
         self.oracle.borrow_mut().audit("at the end");
         self.crash(true);
         self.oracle.borrow_mut().audit("after the last power cut");
+        if self.own.is_some() {
+            // What was set is told by the next start.
+            self.boot();
+        }
     }
 
     fn count_events(&mut self) {
@@ -1011,6 +1099,20 @@ impl World {
             faults: self.ledger.faults(),
             events: std::mem::take(&mut self.events),
         }
+    }
+}
+
+/// What hosts have set of an export, as the node has it in force.
+fn in_force(node: &Running, address: Address) -> View {
+    let is_it = |export: &&node::Export| export.target.address().slot == address.slot;
+    let export = node.exports().iter().find(is_it);
+    let target = &export.expect("what is served is exported").target;
+    let mut masks: Vec<Mac> = target.masks().iter().map(|mac| mac.0).collect();
+    masks.sort_unstable();
+    View {
+        string: target.config_string().to_vec(),
+        masks,
+        reserved: target.reservation().iter().map(|mac| mac.0).collect(),
     }
 }
 
@@ -1079,6 +1181,15 @@ fn disk_plan(random: &mut Random, number: usize) -> DiskPlan {
         failed_flush_drops: random.one_in(2),
         tears: random.one_in(2),
     }
+}
+
+/// The node's own disk: as bad as the others, and where its state area begins.
+fn own_plan(random: &mut Random) -> (DiskPlan, u64) {
+    let first = random.between(0, 64);
+    let mut plan = disk_plan(random, usize::MAX);
+    plan.sectors = first + state::AREA_SECTORS + random.between(0, 64);
+    plan.read_only = false;
+    (plan, first)
 }
 
 /// The addresses of every host that may come.

@@ -3,11 +3,14 @@
 //! Written from the protocol's reference, opcode by opcode, and plain: no table
 //! is shared with the node.
 
-use super::{Answer, Asked, Change, Expect, Export, Logical, Oracle};
+use super::{Answer, Asked, Change, Expect, Logical, Oracle, Request, Served, View};
 use crate::content::{self, Value};
 use crate::ledger::Fault;
 use crate::wire::{self, Ata, Header, Mac, opcode};
 use std::rc::Rc;
+
+/// So much of a request is remembered: all that may be looked at.
+const ARGUMENT_MAX: usize = 2_100;
 
 impl Oracle {
     pub(super) fn ask(&mut self, port: usize, frame: &[u8]) -> Option<Asked> {
@@ -28,8 +31,11 @@ impl Oracle {
             }
             let late = header.command != wire::ATA || header.address.is_wild();
             let expects = match header.command {
-                wire::ATA => self.expect((index, port), &header, ata.as_ref(), &argument),
-                _ => Vec::new(),
+                wire::ATA => self.expect((index, port), &header, ata.as_ref(), &argument, self.now),
+                _ => {
+                    self.pend(index, port, &header, &argument);
+                    Vec::new()
+                }
             };
             if expects.is_empty() && !late {
                 continue;
@@ -54,51 +60,74 @@ impl Oracle {
             recent: header.address.is_wild() || header.command != wire::ATA,
             header,
             ata,
-            argument: argument[..argument.len().min(2100)].to_vec(),
+            argument: argument[..argument.len().min(ARGUMENT_MAX)].to_vec(),
             answers,
         })
     }
 
-    /// The right answers of one export to a request that came in by `port`. None:
-    /// silence.
+    /// Remembers a request that may change what is set.
+    fn pend(&mut self, index: usize, port: usize, header: &Header, argument: &[u8]) {
+        let request = Request {
+            header: *header,
+            argument: argument[..argument.len().min(ARGUMENT_MAX)].to_vec(),
+            mtu_low: self.ports[port].mtu_low,
+        };
+        if request.is_set() {
+            self.ledger.count(match header.command {
+                wire::CONFIG => Fault::ConfigSet,
+                wire::MASK => Fault::Masked,
+                _ => Fault::Reserved,
+            });
+            self.exports[index].views.pend(self.now, request);
+        }
+    }
+
+    /// The right answers of one export to an ATA request that came in by `port` at
+    /// `since`. None: silence.
     pub(super) fn expect(
         &mut self,
         (index, port): (usize, usize),
         header: &Header,
         ata: Option<&Ata>,
         argument: &[u8],
+        since: u64,
     ) -> Vec<Expect> {
-        let masks = &self.exports[index].view.masks;
-        if !masks.is_empty() && !masks.contains(&header.from) {
+        let from = header.from;
+        let export = &self.exports[index];
+        // Whether somebody who is let in may find it open, and may find it reserved.
+        let (mut open, mut reserved) = (false, false);
+        let mut look = |view: &View| {
+            if !view.shuts_out(from) {
+                open |= view.is_reserved_for(from);
+                reserved |= !view.is_reserved_for(from);
+            }
+        };
+        if export.views.is_certain() && since == self.now {
+            look(export.views.in_force());
+        } else {
+            let apply = |request: &Request, view: &View| made_of(request, &export.served, view);
+            let possible = export.views.possible(since, apply);
+            possible.iter().for_each(|view| look(view));
+        }
+        if !open && !reserved {
             return Vec::new();
         }
         if header.version != 1 {
-            return if header.to == wire::BROADCAST {
-                Vec::new()
-            } else {
-                vec![Expect::Aoe(&[5])]
-            };
+            return expect_version(header);
         }
-        match header.command {
-            wire::ATA => {
-                let Some(ata) = ata else {
-                    return Vec::new();
-                };
-                let reserved = !self.exports[index].view.is_reserved_for(header.from);
-                let shut = reserved && ata.command != opcode::IDENTIFY;
-                let mut expects =
-                    self.expect_ata((index, port), header, ata, &argument[12..], shut);
-                if shut {
-                    expects.retain(|expect| matches!(expect, Expect::Refused { .. }));
-                    expects.push(Expect::Aoe(&[6]));
-                }
-                expects
-            }
-            wire::CONFIG => self.expect_config(index, argument),
-            wire::MASK => self.expect_mask((index, port), header, argument),
-            wire::RESERVE => self.expect_reserve(index, header, argument),
-            _ => vec![Expect::Aoe(&[1])],
+        let Some(ata) = ata else {
+            return Vec::new();
+        };
+        let data = &argument[12..];
+        if !reserved || ata.command == opcode::IDENTIFY {
+            return self.expect_ata((index, port), header, ata, data, false);
         }
+        let mut expects = self.expect_ata((index, port), header, ata, data, !open);
+        if !open {
+            expects.retain(|expect| matches!(expect, Expect::Refused { .. }));
+        }
+        expects.push(Expect::Aoe(&[6]));
+        expects
     }
 
     fn expect_ata(
@@ -258,132 +287,159 @@ impl Oracle {
             counted,
         }
     }
+}
 
-    fn expect_config(&mut self, index: usize, argument: &[u8]) -> Vec<Expect> {
-        let Some(fixed) = argument.first_chunk::<8>() else {
-            return Vec::new();
-        };
-        let ccmd = fixed[5] & 15;
-        let length = usize::from(u16::from_be_bytes([fixed[6], fixed[7]]));
-        let text = argument[8..].get(..length).filter(|_| length <= 1024);
-        let view = &mut self.exports[index].view;
-        let now_us = self.ledger.now_us();
-        let current = |error| {
+/// What a request makes of what is set.
+pub(super) fn made_of(request: &Request, served: &Served, view: &View) -> View {
+    let mut view = view.clone();
+    expect_set(request, served, &mut view);
+    view
+}
+
+fn expect_version(header: &Header) -> Vec<Expect> {
+    if header.to == wire::BROADCAST {
+        Vec::new()
+    } else {
+        vec![Expect::Aoe(&[5])]
+    }
+}
+
+/// The right answers to a request that is not ATA where `view` is set, and what it
+/// makes of that. None: silence.
+pub(super) fn expect_set(request: &Request, served: &Served, view: &mut View) -> Vec<Expect> {
+    let Request {
+        header, argument, ..
+    } = request;
+    if view.shuts_out(header.from) {
+        return Vec::new();
+    }
+    if header.version != 1 {
+        return expect_version(header);
+    }
+    match header.command {
+        wire::CONFIG => expect_config(argument, view),
+        wire::MASK => expect_mask(request, served, view),
+        wire::RESERVE => expect_reserve(header, argument, view),
+        _ => vec![Expect::Aoe(&[1])],
+    }
+}
+
+fn expect_config(argument: &[u8], view: &mut View) -> Vec<Expect> {
+    let Some(fixed) = argument.first_chunk::<8>() else {
+        return Vec::new();
+    };
+    let ccmd = fixed[5] & 15;
+    let length = usize::from(u16::from_be_bytes([fixed[6], fixed[7]]));
+    let text = argument[8..].get(..length).filter(|_| length <= 1024);
+    let current = |view: &View, error| {
+        vec![Expect::Config {
+            string: view.string.clone(),
+            ccmd,
+            error,
+        }]
+    };
+    match (ccmd, text) {
+        (0, _) => current(view, None),
+        (1, Some(text)) if text == view.string => current(view, None),
+        (2, Some(text)) if view.string.starts_with(text) => current(view, None),
+        (1 | 2, _) => Vec::new(),
+        (3, Some(text)) if !view.string.is_empty() && text != view.string => current(view, Some(4)),
+        (3 | 4, Some(text)) => {
+            view.string = text.to_vec();
             vec![Expect::Config {
                 string: view.string.clone(),
                 ccmd,
-                error,
+                error: None,
             }]
-        };
-        match (ccmd, text) {
-            (0, _) => current(None),
-            (1, Some(text)) if text == view.string => current(None),
-            (2, Some(text)) if view.string.starts_with(text) => current(None),
-            (1 | 2, _) => Vec::new(),
-            (3, Some(text)) if !view.string.is_empty() && text != view.string => current(Some(4)),
-            (3 | 4, Some(text)) => {
-                self.ledger.count(Fault::ConfigSet);
-                if view.string != text {
-                    view.set_string(text, now_us);
-                }
-                vec![Expect::Config {
-                    string: view.string.clone(),
-                    ccmd,
-                    error: None,
-                }]
-            }
-            _ => vec![Expect::Aoe(&[2])],
         }
+        _ => vec![Expect::Aoe(&[2])],
     }
+}
 
-    fn expect_mask(
-        &mut self,
-        (index, port): (usize, usize),
-        header: &Header,
-        argument: &[u8],
-    ) -> Vec<Expect> {
-        // A list that its port cannot show whole is not made longer and not shown.
-        // Ports of less than 1500 bytes never change: there the room is known.
-        let link = usize::from(self.ports[port].mtu_low) + 14;
-        let room = ((link - header.shift() - 28) / 8).min(185);
-        let Some(&[_, mcmd, _, count]) = argument.first_chunk::<4>() else {
-            return Vec::new();
-        };
-        let Export { view, served, .. } = &mut self.exports[index];
-        match mcmd {
-            0 => {}
-            1 if header.address.is_wild() => return Vec::new(),
-            1 => {
-                let directives = argument[4..].as_chunks::<8>().0;
-                let Some(directives) = directives.get(..count.into()) else {
-                    return vec![Expect::Aoe(&[2])];
-                };
-                self.ledger.count(Fault::Masked);
-                for (done, directive) in directives.iter().enumerate() {
-                    let mac: Mac = *directive[2..].first_chunk().expect("six of eight");
-                    let error = match directive[1] {
-                        0 => 0,
-                        1 if view.masks.contains(&mac) => 0,
-                        1 if view.masks.len() >= room => 3,
-                        1 => {
-                            view.masks.push(mac);
-                            0
-                        }
-                        2 if served.masks.contains(&mac) => 1,
-                        2 => {
-                            view.masks.retain(|other| *other != mac);
-                            0
-                        }
-                        _ => 2,
-                    };
-                    if error != 0 {
-                        return vec![Expect::Mask {
-                            error,
-                            count: done as u8,
-                            list: Vec::new(),
-                        }];
-                    }
-                }
-            }
-            _ => return vec![Expect::Aoe(&[2])],
-        }
-        if view.masks.len() > room {
-            return Vec::new();
-        }
-        vec![Expect::Mask {
-            error: 0,
-            count: view.masks.len() as u8,
-            list: view.masks.clone(),
-        }]
-    }
-
-    fn expect_reserve(&mut self, index: usize, header: &Header, argument: &[u8]) -> Vec<Expect> {
-        let Some(&[rcmd, count]) = argument.first_chunk::<2>() else {
-            return Vec::new();
-        };
-        let view = &mut self.exports[index].view;
-        let sets = matches!(rcmd, 1 | 2);
-        if sets && header.address.is_wild() {
-            return Vec::new();
-        }
-        let mut error = None;
-        if rcmd > 2 {
-            return vec![Expect::Aoe(&[2])];
-        }
-        if sets {
-            let Some(macs) = argument[2..].as_chunks::<6>().0.get(..count.into()) else {
-                return vec![Expect::Aoe(&[2, 6])];
+fn expect_mask(request: &Request, served: &Served, view: &mut View) -> Vec<Expect> {
+    let Request {
+        header,
+        argument,
+        mtu_low,
+    } = request;
+    // A list that its port cannot show whole is not made longer and not shown.
+    // Ports of less than 1500 bytes never change: there the room is known.
+    let link = usize::from(*mtu_low) + 14;
+    let room = ((link - header.shift() - 28) / 8).min(185);
+    let Some(&[_, mcmd, _, count]) = argument.first_chunk::<4>() else {
+        return Vec::new();
+    };
+    match mcmd {
+        0 => {}
+        1 if header.address.is_wild() => return Vec::new(),
+        1 => {
+            let directives = argument[4..].as_chunks::<8>().0;
+            let Some(directives) = directives.get(..count.into()) else {
+                return vec![Expect::Aoe(&[2])];
             };
-            if rcmd == 2 || view.is_reserved_for(header.from) {
-                self.ledger.count(Fault::Reserved);
-                view.reserved = macs.to_vec();
-            } else {
-                error = Some(6);
+            for (done, directive) in directives.iter().enumerate() {
+                let mac: Mac = *directive[2..].first_chunk().expect("six of eight");
+                let error = match directive[1] {
+                    0 => 0,
+                    1 if view.masks.contains(&mac) => 0,
+                    1 if view.masks.len() >= room => 3,
+                    1 => {
+                        view.masks.push(mac);
+                        view.masks.sort_unstable();
+                        0
+                    }
+                    2 if served.masks.contains(&mac) => 1,
+                    2 => {
+                        view.masks.retain(|other| *other != mac);
+                        0
+                    }
+                    _ => 2,
+                };
+                if error != 0 {
+                    return vec![Expect::Mask {
+                        error,
+                        count: done as u8,
+                        list: Vec::new(),
+                    }];
+                }
             }
         }
-        vec![Expect::Reserve {
-            list: view.reserved.clone(),
-            error,
-        }]
+        _ => return vec![Expect::Aoe(&[2])],
     }
+    if view.masks.len() > room {
+        return Vec::new();
+    }
+    vec![Expect::Mask {
+        error: 0,
+        count: view.masks.len() as u8,
+        list: view.masks.clone(),
+    }]
+}
+
+fn expect_reserve(header: &Header, argument: &[u8], view: &mut View) -> Vec<Expect> {
+    let Some(&[rcmd, count]) = argument.first_chunk::<2>() else {
+        return Vec::new();
+    };
+    let sets = matches!(rcmd, 1 | 2);
+    if sets && header.address.is_wild() {
+        return Vec::new();
+    }
+    let mut error = None;
+    if rcmd > 2 {
+        return vec![Expect::Aoe(&[2])];
+    }
+    if sets {
+        let Some(macs) = argument[2..].as_chunks::<6>().0.get(..count.into()) else {
+            return vec![Expect::Aoe(&[2, 6])];
+        };
+        if rcmd == 2 || view.is_reserved_for(header.from) {
+            view.reserved = macs.to_vec();
+        } else {
+            error = Some(6);
+        }
+    }
+    vec![Expect::Reserve {
+        list: view.reserved.clone(),
+        error,
+    }]
 }

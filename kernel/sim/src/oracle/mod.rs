@@ -20,6 +20,10 @@
 
 mod check;
 mod expect;
+mod views;
+
+pub use views::View;
+use views::{Request, Views};
 
 use crate::content::{self, Value};
 use crate::disk::Spindle;
@@ -28,14 +32,12 @@ use crate::ledger::Ledger;
 use crate::wire::{self, Address, Ata, Header, Mac, opcode};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 use std::rc::Rc;
 
 /// Requests that may be answered more than once, or from another frame, are
 /// remembered this long.
 const RECENT_US: u64 = 20_000_000;
-
-/// An announcement that was built before a change may leave after it, this late.
-const ANNOUNCED_LATE_US: u64 = 5_000;
 
 /// An export, as the world set it up.
 #[derive(Clone, Debug)]
@@ -72,39 +74,11 @@ struct PortView {
     mtu_high: u16,
 }
 
-/// What initiators have told an export.
-#[derive(Clone, Default)]
-struct View {
-    string: Vec<u8>,
-    /// The string before, and until when an announcement may still show it.
-    before: (Vec<u8>, u64),
-    masks: Vec<Mac>,
-    reserved: Vec<Mac>,
-}
-
-impl View {
-    fn of(served: &Served) -> Self {
-        Self {
-            masks: served.masks.clone(),
-            ..Self::default()
-        }
-    }
-
-    fn set_string(&mut self, text: &[u8], now_us: u64) {
-        let before = std::mem::replace(&mut self.string, text.to_vec());
-        self.before = (before, now_us + ANNOUNCED_LATE_US);
-    }
-
-    fn is_reserved_for(&self, mac: Mac) -> bool {
-        self.reserved.is_empty() || self.reserved.contains(&mac)
-    }
-}
-
 struct Export {
     served: Served,
     /// Capacities that may be in force: the latest last.
     capacities: Vec<u64>,
-    view: View,
+    views: Views,
     histories: BTreeMap<u64, History>,
     /// Losses of the disk's cache that were taken into account, and when.
     losses: (u64, u64),
@@ -250,6 +224,10 @@ pub struct Oracle {
     disks: Vec<Rc<RefCell<Spindle>>>,
     exports: Vec<Export>,
     ports: Vec<PortView>,
+    /// The disk that is the node's own, and the sectors that are its state's.
+    own: Option<(usize, Range<u64>)>,
+    /// Whether the node keeps its state now.
+    keeps: bool,
     /// The oracle's time: one more at every observation.
     now: u64,
     asked: BTreeMap<u64, Asked>,
@@ -277,7 +255,7 @@ impl Oracle {
                 let disk = disks[served.disk].borrow().plan().sectors;
                 let sectors = served.sectors.unwrap_or(disk - served.first) / 8 * 8;
                 Export {
-                    view: View::of(&served),
+                    views: Views::new(View::of(&served)),
                     served,
                     capacities: vec![sectors],
                     histories: BTreeMap::new(),
@@ -299,6 +277,8 @@ impl Oracle {
                     mtu_high: mtu,
                 })
                 .collect(),
+            own: None,
+            keeps: false,
             now: 0,
             asked: BTreeMap::new(),
             tokens: BTreeMap::new(),
@@ -307,6 +287,11 @@ impl Oracle {
             logicals: BTreeMap::new(),
             tally: Tally::default(),
         }
+    }
+
+    /// The node keeps what hosts set in these sectors of a disk of its own.
+    pub fn set_own(&mut self, disk: usize, sectors: Range<u64>) {
+        self.own = Some((disk, sectors));
     }
 
     /// The capacity of an export.
@@ -323,6 +308,12 @@ impl Oracle {
             .iter()
             .map(|export| export.served.address)
             .collect()
+    }
+
+    /// Whether the node has taken a request that changes what is set, and has not
+    /// answered it.
+    pub fn is_being_changed(&self) -> bool {
+        self.exports.iter().any(|export| export.views.is_pending())
     }
 
     /// A port's link carries other frames from now on. Until the node starts
@@ -349,7 +340,8 @@ impl Oracle {
     /// Somebody is locked out of an export, or an export is reserved.
     pub fn is_locked(&self) -> bool {
         self.exports.iter().any(|export| {
-            export.view.masks.len() > export.served.masks.len() || !export.view.reserved.is_empty()
+            let view = export.views.in_force();
+            view.masks.len() > export.served.masks.len() || !view.reserved.is_empty()
         })
     }
 
@@ -443,7 +435,8 @@ impl Oracle {
             (port.mtu_low, port.mtu_high) = (port.mtu, port.mtu);
         }
         for export in &mut self.exports {
-            export.view = View::of(&export.served);
+            let fresh = self.own.is_none().then(|| View::of(&export.served));
+            export.views.lose_the_node(fresh);
             let last = *export.capacities.last().expect("there is always one");
             export.capacities = vec![last];
         }
@@ -484,6 +477,55 @@ impl Oracle {
                     }
                 }
             }
+        }
+    }
+
+    /// The node has started and says what is in force, by address, and whether it
+    /// keeps it.
+    pub fn started(&mut self, keeps: bool, mut in_force: impl FnMut(Address) -> View) {
+        self.now += 1;
+        self.keeps = keeps;
+        let (now, now_us) = (self.now, self.ledger.now_us());
+        for export in &mut self.exports {
+            let address = export.served.address;
+            let right = export.views.describe();
+            let view = in_force(address);
+            if !export.views.start(view.clone(), now, now_us) {
+                self.ledger.find(format!(
+                    "the node starts with {view:02x?} set for {address:?}, right: {right}"
+                ));
+            }
+        }
+    }
+
+    /// The node took a turn: what is in force now?
+    pub fn stepped(&mut self, keeps: bool, mut in_force: impl FnMut(Address) -> View) {
+        self.now += 1;
+        if std::mem::replace(&mut self.keeps, keeps) && !keeps {
+            for export in &mut self.exports {
+                export.views.freeze();
+            }
+        }
+        let at = (self.now, self.ledger.now_us());
+        for export in &mut self.exports {
+            let served = &export.served;
+            let apply = |request: &Request, view: &View| expect::made_of(request, served, view);
+            let in_force = || in_force(served.address);
+            if !export.views.look(in_force, at, apply) {
+                self.ledger.find(format!(
+                    "what is in force for {:?} was set by nobody: {:02x?}",
+                    served.address,
+                    export.views.in_force()
+                ));
+            }
+        }
+    }
+
+    /// Somebody at the console has put another boot disk in: all is as the settings
+    /// say.
+    pub fn forget_state(&mut self) {
+        for export in &mut self.exports {
+            export.views = Views::new(View::of(&export.served));
         }
     }
 
@@ -538,6 +580,10 @@ impl Oracle {
                     history.possible()
                 ));
             }
+            return;
+        }
+        let is_state = |(own, area): &(usize, Range<u64>)| *own == disk && area.contains(&lba);
+        if self.own.as_ref().is_some_and(is_state) {
             return;
         }
         self.ledger.find(format!(
@@ -614,6 +660,9 @@ impl Oracle {
                 }
                 _ => {}
             }
+        }
+        for answer in asked.answers.iter().filter(|answer| answer.left > 0) {
+            self.exports[answer.export].views.end(id);
         }
         if !asked.recent {
             self.asked.remove(&id);
