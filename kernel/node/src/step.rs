@@ -555,10 +555,19 @@ impl<N: Nic, D: Disk> Node<N, D> {
         let station = &mut self.stations[disk];
         station.flushing = false;
         station.flushes.note(now - station.flushing_since);
-        let mut batch = mem::replace(&mut station.batch, Queue::EMPTY);
+        let batch = mem::replace(&mut station.batch, Queue::EMPTY);
+        // What ended meanwhile may be gone with the cache that failed: to a disk that
+        // began late it was part of this flush, and the next one, which knows nothing
+        // of it, would work.
+        let late = match outcome {
+            Outcome::Done => Queue::EMPTY,
+            _ => mem::replace(&mut station.unflushed, Queue::EMPTY),
+        };
         self.settle(now, frame, mark, outcome);
-        while let Some((frame, mark)) = self.waiting.pop(&mut batch) {
-            self.settle(now, frame, mark, outcome);
+        for mut queue in [batch, late] {
+            while let Some((frame, mark)) = self.waiting.pop(&mut queue) {
+                self.settle(now, frame, mark, outcome);
+            }
         }
     }
 

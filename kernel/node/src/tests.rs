@@ -379,6 +379,29 @@ fn a_flush_that_fails_fails_everything_that_waited_for_it() {
 }
 
 #[test]
+fn a_flush_that_fails_fails_what_ended_while_it_was_under_way() {
+    let mut world = one_disk();
+    world.disk(0).pace = Pace::Manual;
+    world.nic(0).deliver(&Ask::slot(0, 1).write(0, &sector(1)));
+    world.settle();
+    world.disk(0).end(0, Outcome::Done);
+    world.settle();
+    world.nic(0).deliver(&Ask::slot(0, 2).write(8, &sector(2)));
+    world.settle();
+    world.disk(0).end(1, Outcome::Done);
+    world.settle();
+    // The disk may have begun with it only now, and thrown both away.
+    world.disk(0).end(0, Outcome::Fault);
+    world.settle();
+    let answers = world.left(0);
+    assert_eq!(tags(&answers), [1, 2]);
+    for answer in answers {
+        assert_eq!(registers(&answer), (0x04, 0x61), "device fault");
+    }
+    assert_eq!(world.disk(0).under_way(), 0, "no flush that would work");
+}
+
+#[test]
 fn a_disk_without_a_volatile_cache_is_never_flushed() {
     let world = World::build("shelf=5\nrw=all");
     let mut world = quiet(
