@@ -22,6 +22,8 @@ const DHCP_CLIENT: u16 = 68;
 const NAMES: u16 = 53;
 const TIME: u16 = 123;
 const LOG: u16 = 514;
+/// How soon a question without an answer comes again.
+const FIRST_QUESTION_US: u64 = 21_000_000;
 /// Where the options of a DHCP message begin, and the address that it gives.
 const OPTIONS: usize = 240;
 const YOURS: usize = 16;
@@ -269,16 +271,17 @@ fn play((plain, poison): (&mut Plain, u8), settings: u8, mut data: &[u8]) -> Vec
         is_dumb: settings & 16 != 0,
         transcript: Vec::new(),
     };
-    bench.wait(1_000_000);
+    // What it asked while its frames were counted it asks again.
+    bench.wait(FIRST_QUESTION_US);
     if settings & 8 != 0 {
         let as_it_is = |_: &mut Vec<u8>| {};
         if !is_fixed {
             bench.offer(2, 0, as_it_is);
             bench.offer(5, 0, as_it_is);
         }
-        bench.wait(1_000);
+        bench.wait(100_000);
         bench.name(0, as_it_is);
-        bench.name(0, as_it_is);
+        bench.wait(100_000);
         bench.tell_time(as_it_is);
     }
     for _ in 0..MOVES_MAX {
@@ -318,5 +321,32 @@ pub fn generate(random: &mut Random, input: &mut Vec<u8>) {
         }
         input.extend([act, detail, random.below(48) as u8, text.len() as u8]);
         input.extend(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whom the node asks once it has an address.
+    fn asked_from_its_address(settings: u8) -> Vec<u16> {
+        let told = play((&mut Plain::new(), 0xa5), settings, &[]);
+        let ports = told
+            .iter()
+            .filter_map(|frame| match hear(frame, &[[0; 4], NODE]) {
+                Said::Datagram((_, to), _) if frame[26..30] == NODE => Some(to),
+                _ => None,
+            });
+        ports.collect()
+    }
+
+    #[test]
+    fn servers_that_say_what_is_right_are_understood() {
+        let asked = asked_from_its_address(8 | 2);
+        assert!(asked.contains(&LOG) && asked.contains(&TIME), "{asked:?}");
+        let asked = asked_from_its_address(8);
+        assert!(asked.contains(&NAMES), "{asked:?}");
+        assert!(asked.contains(&LOG) || asked.contains(&TIME), "{asked:?}");
+        assert!(asked_from_its_address(0).is_empty(), "nobody gave it one");
     }
 }
