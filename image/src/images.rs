@@ -64,8 +64,8 @@ pub const KINDS: &[Kind] = &[
 pub const BOOT_FILES: &[(&str, &str)] = &[
     (
         "ublade",
-        "whatever loads a Linux kernel or a UEFI application: PXE, iPXE, GRUB, syslinux, QEMU \
-         -kernel",
+        "whatever loads a Linux kernel or a UEFI application: PXE, iPXE, GRUB, syslinux, kexec, \
+         QEMU -kernel",
     ),
     (
         "ublade.elf",
