@@ -282,12 +282,19 @@ impl Net {
             if self.time_server.address.is_some() {
                 at(self.time_at);
             }
-            if self.log_server.address.is_some() && self.log_sent < journal.written() {
+            // Without room the lines wait for the stack, which says itself when.
+            let has_room = self.sockets.get::<udp::Socket<'_>>(self.log).can_send();
+            let is_more = self.log_sent < journal.written();
+            if self.log_server.address.is_some() && is_more && has_room {
                 at(now);
             }
-            for server in [&self.time_server, &self.log_server] {
-                if !server.name.is_empty() && server.address.is_none() && server.query.is_none() {
-                    at(server.ask_at);
+            // Without somebody to ask, names wait for the lease that names one.
+            if self.lease.dns.is_some() {
+                for server in [&self.time_server, &self.log_server] {
+                    let is_unknown = server.address.is_none() && server.query.is_none();
+                    if !server.name.is_empty() && is_unknown {
+                        at(server.ask_at);
+                    }
                 }
             }
         }

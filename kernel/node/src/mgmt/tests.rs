@@ -366,6 +366,38 @@ fn the_port_without_a_link_is_left_for_one_that_has_one() {
     assert_eq!(port(&host), Some(1), "it stays where it is well");
 }
 
+/// Servers that can not be asked, each for another reason: the node waits for them
+/// asleep. Nobody is on the other end of the wire.
+#[test]
+fn a_server_that_can_not_be_reached_keeps_no_node_awake() {
+    for settings in [
+        // Nobody knows names.
+        "ip=10.0.0.5/24\nsyslog=log.example\nntp=time.example",
+        // Who knows them does not answer.
+        "ip=10.0.0.5/24,10.0.0.1,10.0.0.1\nsyslog=log.example\nntp=time.example",
+        // Nobody has that address.
+        "ip=10.0.0.5/24\nsyslog=10.0.0.77\nntp=10.0.0.78",
+        // There is no way to it.
+        "ip=10.0.0.5/24\nsyslog=192.168.7.7\nntp=192.168.7.8",
+    ] {
+        let mut world = World::build("shelf=5").start();
+        managed(&mut world, settings);
+        for _ in 0..100 {
+            world.node.hear(b"a line of the log\n");
+        }
+        let (end, mut turns) = (world.now + 120_000_000, 0);
+        while world.now < end {
+            while world.turn() {
+                turns += 1;
+                assert!(turns < 5_000, "{settings}: awake at {:?}", world.now);
+            }
+            turns += 1;
+            world.now = world.now.max(world.node.next_deadline());
+            assert!(turns < 5_000, "{settings}: awake at {:?}", world.now);
+        }
+    }
+}
+
 #[test]
 fn lines_reach_the_log_server_and_the_time_comes_back() {
     let mut host = Host::new(&alloc::format!(
