@@ -75,14 +75,17 @@ impl Journal {
         }
     }
 
-    /// Takes what was said. What is longer than a line is cut.
+    /// Takes what was said. What is longer than a line is cut. A line may quote
+    /// what came from outside, and must not steer the terminal that shows it: control
+    /// characters become question marks.
     pub fn hear(&mut self, now: Instant, bytes: &[u8]) {
         for &byte in bytes {
             match byte {
                 b'\n' => self.end_line(now),
                 b'\r' => {}
                 byte if self.begun_len < LINE_BYTES => {
-                    self.begun[self.begun_len] = byte;
+                    let is_control = byte.is_ascii_control();
+                    self.begun[self.begun_len] = if is_control { b'?' } else { byte };
                     self.begun_len += 1;
                 }
                 _ => {}
@@ -158,6 +161,13 @@ mod tests {
         );
         assert_eq!(text(&journal, 1), Some("hello"));
         assert_eq!(journal.written(), 2);
+    }
+
+    #[test]
+    fn what_would_steer_a_terminal_is_a_question_mark() {
+        let mut journal = Journal::new();
+        journal.hear(Instant(0), b"name \x1b[2J\x01\t\x7f \xc3\xa9\n");
+        assert_eq!(text(&journal, 0), Some("name ?[2J??? \u{e9}"));
     }
 
     #[test]
