@@ -150,6 +150,7 @@ impl Terminal {
             if byte == INTERRUPT {
                 self.typed_len = 0;
                 self.len = 0;
+                self.escape = 0;
                 if matches!(self.state, State::Reading | State::Showing(..)) {
                     self.state = State::Reading;
                     self.piece_len = 0;
@@ -263,6 +264,10 @@ impl Terminal {
             let byte = self.typed[used];
             used += 1;
             let was_return = core::mem::replace(&mut self.after_return, byte == b'\r');
+            // What a line broke off is over with the next control character.
+            if byte.is_ascii_control() {
+                self.escape = 0;
+            }
             match (self.escape, byte) {
                 (1, b'[' | b'O') => self.escape = 2,
                 (1, _) | (2, 0x40..=0x7e) => self.escape = 0,

@@ -214,3 +214,14 @@ fn no_keys_at_all_make_it_panic() {
     let shown = typed(&mut world, b"\x03\x03\r");
     assert!(shown.ends_with("ublade> "), "{shown}");
 }
+
+#[test]
+fn a_key_that_was_broken_off_swallows_no_line() {
+    for end in [&b"\r"[..], b"\x03", b"\n"] {
+        let mut world = world("ip=off");
+        typed(&mut world, b"\x1b[");
+        typed(&mut world, end);
+        let shown = typed(&mut world, b"help\r");
+        assert!(shown.contains("set KEY=VALUE"), "{end:?}: {shown}");
+    }
+}
