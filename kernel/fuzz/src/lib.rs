@@ -13,6 +13,7 @@
 mod acpi;
 mod area;
 mod config;
+mod console;
 mod frame;
 mod http;
 mod lan;
@@ -55,6 +56,7 @@ pub const HARNESSES: &[Harness] = &[
     harness("volume", volume::run, volume::generate, ENDLESS, MANY),
     harness("area", area::run, area::generate, ENDLESS, MANY),
     harness("net", net::run, net::generate, 300_000, SOME),
+    harness("console", console::run, console::generate, ENDLESS, SOME),
     harness("http", http::run, http::generate, ENDLESS, SOME),
 ];
 
