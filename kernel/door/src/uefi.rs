@@ -12,6 +12,10 @@
 //! start next. After that there is no firmware any more: what failed is written
 //! into [`Firmware`], and the kernel says it.
 //!
+//! The firmware's interrupts use our stack, and know nothing of the red zone: the
+//! 128 bytes below the stack pointer that the compiler takes for safe. So what
+//! calculates for itself does so [`undisturbed`].
+//!
 //! Of the firmware's memory, what belongs to its runtime services and to ACPI is
 //! kept; we never call it again.
 
@@ -30,6 +34,8 @@ use r_efi::protocols::{graphics_output, loaded_image};
 /// The map may change between asking for it and leaving; not for ever.
 const EXIT_TRIES: usize = 8;
 const PAGE: usize = 4096;
+/// In the processor's flags.
+const INTERRUPTS_OPEN: u64 = 1 << 9;
 /// How long a failure stands before the firmware's boot manager goes on.
 const FAILURE_STANDS_US: usize = 5_000_000;
 
@@ -124,10 +130,10 @@ unsafe fn take_over(
     unsafe { read_command_line(services, handle, &mut found.command_line) }?;
     let acpi = [efi::ACPI_20_TABLE_GUID, efi::ACPI_10_TABLE_GUID];
     // SAFETY: the firmware's table is there.
-    found.acpi_root = unsafe { address_of(table, acpi) };
+    found.acpi_root = undisturbed(|| unsafe { address_of(table, acpi) });
     let smbios = [efi::SMBIOS3_TABLE_GUID, efi::SMBIOS_TABLE_GUID];
     // SAFETY: as above.
-    found.smbios_root = unsafe { address_of(table, smbios) };
+    found.smbios_root = undisturbed(|| unsafe { address_of(table, smbios) });
 
     // SAFETY: the boot services are there.
     if let Some(frame) = unsafe { frame(services) } {
@@ -142,12 +148,12 @@ unsafe fn take_over(
     }
 
     // SAFETY: the room is ours, and large enough for the kernel.
-    unsafe { unpack_to(label, new) }
+    undisturbed(|| unsafe { unpack_to(label, new) })
         .map_err(|_| efi::Status::CRC_ERROR)
         .map_err(Failed::at("the kernel in the boot file is damaged"))?;
     let here = (&raw const __ehdr_start).addr();
     // SAFETY: the kernel's room for tables, which nobody uses yet.
-    let root = unsafe { bridge::build(new + label.tables as usize, here) };
+    let root = undisturbed(|| unsafe { bridge::build(new + label.tables as usize, here) });
 
     // From the first attempt on only these two services may be called.
     // SAFETY: the boot services are there.
@@ -171,6 +177,22 @@ unsafe fn take_over(
             options(noreturn),
         )
     }
+}
+
+/// Does something that calls no service with interrupts closed, for the sake of the
+/// red zone of whatever it calls (System V ABI, 3.2.2), which the libraries that come
+/// with the compiler use as well.
+fn undisturbed<R>(work: impl FnOnce() -> R) -> R {
+    let flags: u64;
+    // SAFETY: it changes the flags alone, and they come back below. It pushes, so
+    // the compiler keeps nothing below the stack pointer here.
+    unsafe { asm!("pushfq", "pop {}", "cli", out(reg) flags) };
+    let result = work();
+    if flags & INTERRUPTS_OPEN != 0 {
+        // SAFETY: they were open before.
+        unsafe { asm!("sti") };
+    }
+    result
 }
 
 /// Takes the memory map and leaves the boot services; the map has to be the
@@ -244,7 +266,7 @@ unsafe fn read_command_line(
         // need not be aligned.
         unsafe { options.wrapping_add(index).read_unaligned() }
     });
-    options::to_bytes(letters, line);
+    undisturbed(|| options::to_bytes(letters, line));
     Ok(())
 }
 
