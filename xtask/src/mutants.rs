@@ -6,7 +6,7 @@
 //! `kernel/aoe/mutants.txt`, each with its reason. Anything else that survives fails
 //! this verb, and so does a line of the list that has nothing to excuse any more.
 //!
-//! The tool comes from crates.io by cargo's own means, into the target folder.
+//! The tool comes by cargo's own means, into the target folder.
 
 use crate::command;
 use crate::house::House;

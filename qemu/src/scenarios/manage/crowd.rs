@@ -88,6 +88,16 @@ impl Crowd {
         )
     }
 
+    /// Waits until one of them has seen that it was cut off: each looks once in [`PACE`].
+    fn wait_for_cuts(&self, context: &Context, node: &Machine) -> Result<(), Failure> {
+        world::until(
+            context.seconds(60),
+            node,
+            || "no slow client sees that it was cut off".to_owned(),
+            || self.seen.cut.load(Ordering::Relaxed) > 0,
+        )
+    }
+
     /// No more of them come; the connections that were made last are returned.
     fn stop(self) -> Vec<TcpStream> {
         self.is_over.store(true, Ordering::Relaxed);
@@ -247,6 +257,8 @@ pub(in super::super) fn crowd(context: &mut Context) -> Result<Report, Failure> 
             page.is_ok_and(|page| page.contains("</html>"))
         },
     )?;
+    // On a fast machine all this is over before any of them spoke a second time.
+    crowd.wait_for_cuts(context, &place.node)?;
     let seen = Arc::clone(&crowd.seen);
     let last = crowd.stop();
     // Whom the last to come has pushed out may not know it yet.
