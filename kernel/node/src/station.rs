@@ -6,7 +6,8 @@
 //! its first frame carries the flush (its data is written, its scratch is free)
 //! and the rest waits in `batch`. What ends meanwhile joins the next one. A flush
 //! covers exactly the writes that were reported done before it was submitted, and
-//! the batch was closed then.
+//! the batch was closed then. One that fails takes more with it: everything that the
+//! disk had until then, also what was still under way.
 
 use crate::histogram::Histogram;
 use crate::limits::PORTS_MAX;
@@ -35,6 +36,8 @@ pub struct Station<D> {
     pub batch: Queue,
     /// When that flush began.
     pub flushing_since: Instant,
+    /// When one last failed.
+    pub flush_failed_at: Option<Instant>,
     /// How long flushes took.
     pub flushes: Histogram,
     /// The operation that is being timed, by its frame's address, and since when.
@@ -58,6 +61,7 @@ impl<D: Disk> Station<D> {
             unflushed: Queue::EMPTY,
             batch: Queue::EMPTY,
             flushing_since: Instant(0),
+            flush_failed_at: None,
             flushes: Histogram::default(),
             watched: None,
             operations: Histogram::default(),
@@ -97,6 +101,16 @@ impl<D: Disk> Station<D> {
     pub fn refresh(&mut self) {
         self.volatile = self.disk.geometry().write_cache == WriteCache::Volatile;
         self.failing |= self.disk.fails_soon();
+    }
+
+    /// Whether a write that has just ended may be gone already: a flush failed since
+    /// it came. A host that keeps a disk's cache in its own memory throws out what it
+    /// could not write, whether we were told that it was done or not, and its next
+    /// flush works. One that was held back and went to the disk only afterwards is
+    /// suspected with the others: its host is told, and writes it again.
+    pub fn may_have_lost(&self, frame: &Frame) -> bool {
+        self.flush_failed_at
+            .is_some_and(|failed_at| frame.posted_at() <= failed_at)
     }
 
     /// Whether a flush should begin.

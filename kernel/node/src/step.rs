@@ -506,10 +506,12 @@ impl<N: Nic, D: Disk> Node<N, D> {
     fn written(&mut self, now: Instant, frame: Frame, mark: Mark, outcome: Outcome) {
         let export = &self.exports[mark.export()];
         let disk = usize::from(export.volume.disk);
-        let durable =
-            !self.stations[disk].volatile || export.target.cache() == aoe::Cache::WriteBack;
+        let station = &self.stations[disk];
+        let durable = !station.volatile || export.target.cache() == aoe::Cache::WriteBack;
         if durable || outcome != Outcome::Done {
             self.settle(now, frame, mark, outcome);
+        } else if station.may_have_lost(&frame) {
+            self.settle(now, frame, mark, Outcome::Fault);
         } else {
             self.wait_for_flush(disk, frame, mark);
         }
@@ -561,7 +563,10 @@ impl<N: Nic, D: Disk> Node<N, D> {
         // of it, would work.
         let late = match outcome {
             Outcome::Done => Queue::EMPTY,
-            _ => mem::replace(&mut station.unflushed, Queue::EMPTY),
+            _ => {
+                station.flush_failed_at = Some(now);
+                mem::replace(&mut station.unflushed, Queue::EMPTY)
+            }
         };
         self.settle(now, frame, mark, outcome);
         for mut queue in [batch, late] {

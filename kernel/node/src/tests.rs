@@ -402,6 +402,41 @@ fn a_flush_that_fails_fails_what_ended_while_it_was_under_way() {
 }
 
 #[test]
+fn a_flush_that_fails_fails_what_was_still_under_way_in_the_disk_and_nothing_later() {
+    let mut world = one_disk();
+    world.disk(0).pace = Pace::Manual;
+    world.nic(0).deliver(&Ask::slot(0, 1).write(0, &sector(1)));
+    world.settle();
+    world.disk(0).end(0, Outcome::Done);
+    world.settle();
+    world.nic(0).deliver(&Ask::slot(0, 2).write(8, &sector(2)));
+    world.settle();
+    world.disk(0).end(0, Outcome::Fault);
+    world.settle();
+    assert_eq!(tags(&world.left(0)), [1]);
+    // Its sectors may have been in the cache that failed: the next flush would work
+    // and prove nothing.
+    world.pass(10);
+    world.disk(0).end(0, Outcome::Done);
+    world.settle();
+    let answers = world.left(0);
+    assert_eq!(tags(&answers), [2]);
+    assert_eq!(registers(&answers[0]), (0x04, 0x61), "device fault");
+    assert_eq!(world.disk(0).under_way(), 0, "no flush that would work");
+    // Written again, it is as good as any.
+    world.nic(0).deliver(&Ask::slot(0, 3).write(8, &sector(2)));
+    world.settle();
+    for _ in ["write", "flush"] {
+        world.disk(0).end(0, Outcome::Done);
+        world.settle();
+    }
+    let answers = world.left(0);
+    assert_eq!(tags(&answers), [3]);
+    assert_eq!(registers(&answers[0]).0, 0, "done");
+    assert_eq!(world.disk(0).durable(8, 1), sector(2));
+}
+
+#[test]
 fn a_disk_without_a_volatile_cache_is_never_flushed() {
     let world = World::build("shelf=5\nrw=all");
     let mut world = quiet(

@@ -509,7 +509,7 @@ impl Spindle {
                 self.commit(mark);
                 self.flushes += 1;
             }
-            Op::Flush if stage == 0 && self.plan.failed_flush_drops => self.drop_cache(mark),
+            Op::Flush if stage == 0 && self.plan.failed_flush_drops => self.drop_cache(),
             Op::Flush => {}
             Op::Discard => {
                 let zeros = [0; SECTOR_BYTES];
@@ -538,15 +538,13 @@ impl Spindle {
         });
     }
 
-    /// Throws away what a flush that failed should have made durable. Its writes
-    /// were never acknowledged; a node that takes the failure for a success loses
-    /// them.
-    fn drop_cache(&mut self, mark: u64) {
+    /// Throws away everything, as a host does whose page cache could not be written:
+    /// also what is still under way and has reached the cache. None of it was ever
+    /// acknowledged; a node that takes the failure for a success, or lets the next
+    /// flush stand for this one, loses it.
+    fn drop_cache(&mut self) {
         self.losses += 1;
-        self.cache.retain(|_, versions| {
-            versions.retain(|version| version.reported.is_none_or(|at| at > mark));
-            !versions.is_empty()
-        });
+        self.cache.clear();
     }
 
     /// Whether the node was told of everything that ended.
