@@ -1,6 +1,9 @@
 //! A short text with no heap behind it: names, serial numbers, models.
+//!
+//! There are some twenty lengths of it, and what is done to a text does not depend on
+//! its length: [`Cut`] has the one body of it all, for any room.
 
-use core::fmt;
+use core::fmt::{self, Write};
 
 /// Up to `N` bytes of UTF-8. What does not fit is cut off, never an error:
 /// these texts are for people.
@@ -26,19 +29,78 @@ impl<const N: usize> Text<N> {
 
     /// The text that `args` formats to.
     #[cold]
-    #[inline(never)]
     pub fn format(args: fmt::Arguments<'_>) -> Self {
         let mut text = Self::EMPTY;
-        // `write_str` below cuts and never fails.
-        let _ = fmt::Write::write_fmt(&mut text, args);
+        // A text cuts and never fails.
+        let _ = text.cut().format(args);
         text
     }
 
     /// The printable ASCII of a device's string field: other bytes become
     /// spaces, and spaces and zeros at both ends are left out.
     #[cold]
-    #[inline(never)]
     pub fn from_device(bytes: &[u8]) -> Self {
+        let mut text = Self::EMPTY;
+        text.cut().push_from_device(bytes);
+        text
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        whole(&self.bytes[..self.len])
+    }
+
+    /// Whether there is no text.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    fn push_str(&mut self, value: &str) {
+        self.cut().push_str(value);
+    }
+
+    fn cut(&mut self) -> Cut<'_> {
+        Cut {
+            bytes: &mut self.bytes,
+            len: &mut self.len,
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn whole(bytes: &[u8]) -> &str {
+    core::str::from_utf8(bytes).expect("only whole characters are pushed")
+}
+
+/// A text of any length, to be written to.
+struct Cut<'a> {
+    bytes: &'a mut [u8],
+    len: &'a mut usize,
+}
+
+impl Cut<'_> {
+    #[cold]
+    #[inline(never)]
+    fn push_str(&mut self, value: &str) {
+        let room = self.bytes.len() - *self.len;
+        let mut cut = value.len().min(room);
+        while !value.is_char_boundary(cut) {
+            cut -= 1;
+        }
+        self.bytes[*self.len..][..cut].copy_from_slice(&value.as_bytes()[..cut]);
+        *self.len += cut;
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn format(mut self, args: fmt::Arguments<'_>) -> fmt::Result {
+        self.write_fmt(args)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn push_from_device(&mut self, bytes: &[u8]) {
         let is_filler = |byte: &u8| matches!(byte, 0 | b' ');
         let from = bytes
             .iter()
@@ -48,38 +110,21 @@ impl<const N: usize> Text<N> {
             .iter()
             .rposition(|byte| !is_filler(byte))
             .map_or(from, |last| last + 1);
-        let mut text = Self::EMPTY;
-        for &byte in bytes[from..to].iter().take(N) {
-            text.bytes[text.len] = if (0x20..0x7f).contains(&byte) {
+        for &byte in bytes[from..to].iter().take(self.bytes.len()) {
+            self.bytes[*self.len] = if (0x20..0x7f).contains(&byte) {
                 byte
             } else {
                 b' '
             };
-            text.len += 1;
+            *self.len += 1;
         }
-        text
     }
+}
 
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        core::str::from_utf8(&self.bytes[..self.len]).expect("only whole characters are pushed")
-    }
-
-    /// Whether there is no text.
-    pub const fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn push_str(&mut self, value: &str) {
-        let room = N - self.len;
-        let mut cut = value.len().min(room);
-        while !value.is_char_boundary(cut) {
-            cut -= 1;
-        }
-        self.bytes[self.len..self.len + cut].copy_from_slice(&value.as_bytes()[..cut]);
-        self.len += cut;
+impl Write for Cut<'_> {
+    fn write_str(&mut self, value: &str) -> fmt::Result {
+        self.push_str(value);
+        Ok(())
     }
 }
 
@@ -89,11 +134,18 @@ impl<const N: usize> Default for Text<N> {
     }
 }
 
-impl<const N: usize> fmt::Write for Text<N> {
-    #[inline(never)]
+// Whatever is written goes to `Cut`, so that nothing is compiled once for each length.
+impl<const N: usize> Write for Text<N> {
     fn write_str(&mut self, value: &str) -> fmt::Result {
-        self.push_str(value);
-        Ok(())
+        self.cut().write_str(value)
+    }
+
+    fn write_char(&mut self, letter: char) -> fmt::Result {
+        self.cut().write_char(letter)
+    }
+
+    fn write_fmt(&mut self, args: fmt::Arguments<'_>) -> fmt::Result {
+        self.cut().format(args)
     }
 }
 
@@ -118,6 +170,18 @@ mod tests {
         assert_eq!(Text::<4>::new("abcdef").as_str(), "abcd");
         assert_eq!(Text::<4>::new("abcé").as_str(), "abc");
         assert_eq!(Text::<5>::new("abcé").as_str(), "abcé");
+    }
+
+    #[test]
+    fn what_is_written_in_pieces_is_one_text_and_the_last_piece_is_cut() {
+        let mut text = Text::<8>::new("a");
+        assert_eq!(write!(text, "{}-{:?}", 12, 'b'), Ok(()));
+        assert_eq!(text.as_str(), "a12-'b'");
+        assert_eq!(text.write_char('\u{e9}'), Ok(()));
+        assert_eq!(text.as_str(), "a12-'b'", "half of it would fit");
+        assert_eq!(text.write_str("xy"), Ok(()));
+        assert_eq!(text.as_str(), "a12-'b'x");
+        assert_eq!(Text::<3>::format(format_args!("{:>5}", 7)).as_str(), "   ");
     }
 
     #[test]
