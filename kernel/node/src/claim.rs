@@ -155,6 +155,12 @@ impl<N: Nic, D: Disk> Node<N, D> {
         }
     }
 
+    /// Whether an address is one of our ports'.
+    #[cold]
+    pub(crate) fn is_own(&self, mac: Mac) -> bool {
+        self.ports.iter().any(|port| port.wire.mac == mac)
+    }
+
     pub(crate) fn silence(&mut self, index: usize) {
         let export = &mut self.exports[index];
         export.online = false;
@@ -245,8 +251,8 @@ impl<N: Nic, D: Disk> Node<N, D> {
     #[cold]
     #[inline(never)]
     pub(crate) fn heard_answer(&mut self, now: Instant, frame: &Frame, source: Mac, of: Address) {
-        let is_ours = self.ports.iter().any(|port| port.wire.mac == source);
-        if self.claims.claims.is_empty() || of.shelf != self.shelf.number() || is_ours {
+        let is_other = of.shelf != self.shelf.number() || self.is_own(source);
+        if self.claims.claims.is_empty() || is_other {
             return;
         }
         let is_it = |export: &crate::Export| export.planned.slot == of.slot;
@@ -419,6 +425,32 @@ mod tests {
         assert_eq!(online(&world), [true; 3], "its hosts have it mounted");
         assert_eq!(world.node.claims.other(2), Some(Mac(OTHER)));
         assert_eq!(world.node.events().count_of(Event::Conflict.into()), 2);
+    }
+
+    #[test]
+    fn a_question_of_our_own_that_comes_back_over_another_port_is_not_a_client() {
+        let mut world = World::build("shelf=5").ports(2).start();
+        for port in 0..2 {
+            world.left(port);
+        }
+        world.node.ask_before_going_online(7);
+        world.pass(2 * ANSWER_US);
+        assert_eq!(online(&world), [true]);
+        let asked = questions(&mut world);
+        assert_eq!(asked.len(), 1);
+        world.left(1);
+        world.nic(1).deliver(&asked[0]);
+        world.turn();
+        assert_eq!(world.node.clients.since(Instant(0)).count(), 0);
+        assert_eq!(world.left(1), [[0_u8; 0]; 0], "nor answered");
+        // The same question of somebody else is.
+        let mut other = asked[0].clone();
+        other[6..12].copy_from_slice(&OTHER);
+        world.nic(1).deliver(&other);
+        world.turn();
+        assert_eq!(world.node.clients.since(Instant(0)).count(), 1);
+        assert_eq!(world.left(1).len(), 1);
+        world.assert_all_frames_are_there();
     }
 
     #[test]

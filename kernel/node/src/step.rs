@@ -237,6 +237,8 @@ impl<N: Nic, D: Disk> Node<N, D> {
         match self.shelf.find(peek.addressed) {
             Found::Nobody => self.drop_frame(now, frame, aoe::Drop::NotForUs),
             Found::One(export) if peek.command == COMMAND_ATA => self.judge(now, frame, export),
+            // Our own question, heard on another port: it is for everybody else.
+            _ if self.is_own(peek.source) => self.drop_frame(now, frame, aoe::Drop::NotForUs),
             Found::One(_) | Found::Several => self.queue_query(now, frame),
         }
     }
