@@ -10,7 +10,8 @@
 //! Whoever yields asks again later, the one with the lower MAC sooner, so that of
 //! two that yielded to each other one comes back and the other stays away. An export
 //! that has been online for longer stays: its hosts have it mounted. What it hears is
-//! counted, said and shown.
+//! counted, said and shown, and asked about again until nobody answers. One that is
+//! offline by order has no claim: the disk may have moved to whoever answers now.
 //!
 //! Only an answer to our own question counts against an export, by a tag that a
 //! stranger does not know. What a stranger announces is a reason to speak, not to
@@ -30,6 +31,8 @@ const AGAIN_US: u64 = 1_000_000;
 const NEW_US: u64 = AGAIN_US + 2 * ANSWER_US;
 /// When who has yielded asks again: the lower MAC first.
 const RECHECK_US: [u64; 2] = [5_000_000, 11_000_000];
+/// When one that stays asks again, and when nobody is there any more.
+const STILL_US: [u64; 2] = [5_000_000, 10_000_000];
 /// How often a conflict that lasts is said.
 const SAY_US: u64 = 60_000_000;
 
@@ -51,8 +54,16 @@ enum Stand {
 #[derive(Clone, Copy)]
 struct Claim {
     stand: Stand,
-    /// Who else has been heard under this address, and when that was last said.
-    other: Option<(Mac, Instant)>,
+    other: Option<Other>,
+}
+
+/// Who else has been heard under an address.
+#[derive(Clone, Copy)]
+struct Other {
+    mac: Mac,
+    heard: Instant,
+    /// When the operator was told.
+    said: Instant,
 }
 
 /// See the module's header.
@@ -97,7 +108,7 @@ impl Claims {
     /// Who else has been heard under an export's address.
     pub fn other(&self, export: usize) -> Option<Mac> {
         let other = self.claims.get(export)?.other;
-        other.map(|(mac, _)| mac)
+        other.map(|other| other.mac)
     }
 }
 
@@ -144,6 +155,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
     pub(crate) fn leave_alone(&mut self, index: usize) {
         if let Some(claim) = self.claims.claims.get_mut(index) {
             claim.stand = Stand::Settled;
+            claim.other = None;
         }
     }
 
@@ -195,6 +207,26 @@ impl<N: Nic, D: Disk> Node<N, D> {
                 }
                 Stand::New(_) => claim.stand = Stand::Settled,
                 Stand::Settled | Stand::Asking => {}
+            }
+            let Some(other) = claim.other else {
+                continue;
+            };
+            if matches!(claim.stand, Stand::Settled | Stand::New(_)) {
+                let [again, gone] = STILL_US.map(|us| other.heard + us);
+                if now >= gone {
+                    claim.other = None;
+                    log::info!(
+                        "{}: it does not answer for an export of ours any more",
+                        other.mac
+                    );
+                } else if now < again {
+                    next = next.min(again);
+                } else {
+                    if self.claims.asked < again {
+                        self.claims.ports = u32::MAX;
+                    }
+                    next = next.min(gone);
+                }
             }
         }
         if !self.ask(now) {
@@ -259,15 +291,23 @@ impl<N: Nic, D: Disk> Node<N, D> {
         let Some(index) = self.exports.iter().position(is_it) else {
             return;
         };
+        let claim = &mut self.claims.claims[index];
+        let is_online = self.exports[index].online;
+        if matches!(claim.stand, Stand::Settled) && !is_online {
+            return;
+        }
         self.events.count(Event::Conflict.into());
         let is_asked_for = aoe::tag_of(frame.wire()) == Some(self.claims.tag);
         let own = self.ports[usize::from(frame.home())].wire.mac;
-        let claim = &mut self.claims.claims[index];
-        let said = claim.other.replace((source, now));
-        let is_due = said.is_none_or(|(_, at)| now - at >= SAY_US);
-        if let (Some((_, at)), false) = (said, is_due) {
-            claim.other = Some((source, at));
-        }
+        let said = claim.other.map(|other| other.said);
+        let said = said.filter(|said| now - *said < SAY_US);
+        let is_due = said.is_none();
+        claim.other = Some(Other {
+            mac: source,
+            heard: now,
+            said: said.unwrap_or(now),
+        });
+        self.claims.due = self.claims.due.min(now + STILL_US[0]);
         match claim.stand {
             Stand::Asking | Stand::New(_) if is_asked_for => {
                 let again = now + RECHECK_US[usize::from(own.0 > source.0)];
@@ -281,7 +321,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
                     );
                 }
             }
-            Stand::Settled if is_due && self.exports[index].online => {
+            Stand::Settled if is_due => {
                 log::warn!(
                     "{of}: {source} answers for it, too; two disks under one name destroy each other, take one of them offline"
                 );
@@ -425,6 +465,47 @@ mod tests {
         assert_eq!(online(&world), [true; 3], "its hosts have it mounted");
         assert_eq!(world.node.claims.other(2), Some(Mac(OTHER)));
         assert_eq!(world.node.events().count_of(Event::Conflict.into()), 2);
+    }
+
+    #[test]
+    fn one_that_stays_says_that_it_is_alone_when_nobody_else_answers_any_more() {
+        let mut world = asking();
+        world.turn();
+        let asked = questions(&mut world);
+        world.pass(ANSWER_US + NEW_US + 10_000);
+        assert_eq!(online(&world), [true; 3]);
+        questions(&mut world);
+        world.nic(0).deliver(&answer(&asked[0], OTHER, 2));
+        for _ in 0..3 {
+            world.pass(STILL_US[0] + 10_000);
+            assert_eq!(world.node.claims.other(2), Some(Mac(OTHER)));
+            let asked = questions(&mut world);
+            assert_eq!(asked.len(), 1, "it asks whether he is still there");
+            world.nic(0).deliver(&answer(&asked[0], OTHER, 2));
+        }
+        world.pass(STILL_US[1] + 10_000);
+        assert_eq!(world.node.claims.other(2), None);
+        assert_eq!(online(&world), [true; 3]);
+        questions(&mut world);
+        world.pass(60_000_000);
+        assert_eq!(questions(&mut world).len(), 0, "and then no more");
+        world.assert_all_frames_are_there();
+    }
+
+    #[test]
+    fn what_is_offline_by_order_may_be_elsewhere() {
+        let mut world = asking();
+        world.turn();
+        let asked = questions(&mut world);
+        world.nic(0).deliver(&answer(&asked[0], OTHER, 1));
+        world.turn();
+        assert_eq!(world.node.claims.other(1), Some(Mac(OTHER)));
+        world.node.set_online(1, false);
+        world.nic(0).deliver(&answer(&asked[0], OTHER, 1));
+        world.pass(60_000_000);
+        assert_eq!(world.node.claims.other(1), None);
+        assert_eq!(online(&world), [true, false, true]);
+        assert_eq!(world.node.events().count_of(Event::Conflict.into()), 1);
     }
 
     #[test]
