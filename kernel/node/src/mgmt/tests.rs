@@ -319,6 +319,69 @@ fn a_token_opens_orders_and_nothing_else_does() {
 }
 
 #[test]
+fn an_export_that_another_node_has_is_told_everywhere_with_his_address() {
+    let mut world = World::build("shelf=5").disks(2).start();
+    world.left(0);
+    world.node.ask_before_going_online(7);
+    world.turn();
+    let mut answer = world.left(0).pop().expect("it asks");
+    answer.copy_within(6..12, 0);
+    answer[6..12].copy_from_slice(&HOST_MAC);
+    answer[14] |= 8;
+    answer[18] = 1;
+    world.nic(0).deliver(&answer);
+    world.pass(300_000);
+    let mut host = Host::with(world, FIXED);
+    let is_at = "offline as long as 02:00:00:00:09:09 answers for it";
+    for (local, (path, words)) in (50_000..).zip([
+        (
+            "/",
+            alloc::format!("<li>e5.1 is {is_at}. It comes by itself"),
+        ),
+        ("/", alloc::format!(", <b>{is_at}</b>")),
+        (
+            "/api/v1/exports",
+            alloc::format!("\"standing\":\"{is_at}\""),
+        ),
+        (
+            "/api/v1/exports",
+            "\"claimed_by\":\"02:00:00:00:09:09\"".into(),
+        ),
+        ("/api/v1/exports", "\"standing\":\"online\"".into()),
+        (
+            "/api/v1/status",
+            "\"reason\":\"02:00:00:00:09:09 answers for e5.1, too\"".into(),
+        ),
+        (
+            "/metrics",
+            "ublade_export_online{device=\"e5.0\"} 1\n".into(),
+        ),
+        (
+            "/metrics",
+            "ublade_export_online{device=\"e5.1\"} 0\n".into(),
+        ),
+        (
+            "/metrics",
+            "ublade_export_claimed{device=\"e5.0\"} 0\n".into(),
+        ),
+        (
+            "/metrics",
+            "ublade_export_claimed{device=\"e5.1\"} 1\n".into(),
+        ),
+    ]) {
+        let answer = host.get(local, path);
+        assert!(answer.contains(&words), "{path}: no {words} in {answer}");
+    }
+    host.world.node.set_online(1, false);
+    let answer = host.get(50_020, "/api/v1/exports");
+    assert!(answer.contains("offline until it is told"), "{answer}");
+    assert!(host.get(50_021, "/readyz").contains("serving"));
+    host.world.node.set_online(0, false);
+    let answer = host.get(50_022, "/api/v1/status");
+    assert!(answer.contains("every export is offline"), "{answer}");
+}
+
+#[test]
 fn a_node_that_can_not_serve_is_alive_and_not_ready() {
     let world = World::build("shelf=5").disks(0).start();
     let mut host = Host::with(world, FIXED);

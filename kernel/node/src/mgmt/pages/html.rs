@@ -4,7 +4,7 @@
 //! what, what should I look at, what do I type. A browser without style sheets or
 //! pictures shows the same words in the same order.
 
-use super::{State, Step, View};
+use super::{Standing, State, Step, View};
 use crate::banner::Bytes;
 use crate::mgmt::journal::Severity;
 use crate::mgmt::out::{Html, Out, Short, put};
@@ -349,13 +349,22 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
             }
         }
         for (index, export) in node.exports.iter().enumerate() {
-            if let Some(other) = node.claims.other(index).filter(|_| out.has_room()) {
+            let standing = self.standing(index);
+            let what = match standing {
+                Standing::Taken(_) => {
+                    "It comes by itself when nobody else does; or give one of the two nodes another shelf=."
+                }
+                Standing::Shared(_) => {
+                    "Two disks under one name destroy each other: take one of them offline now."
+                }
+                _ => continue,
+            };
+            if out.has_room() {
                 begin(out);
                 put!(
                     out,
-                    "<li>{} is {}: {other} answers for it, too.</li>",
-                    export.target.address(),
-                    if export.online { "online" } else { "offline" }
+                    "<li>{} is {standing}. {what}</li>",
+                    export.target.address()
                 );
             }
         }
@@ -397,8 +406,8 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     Bytes(export.volume.sectors.saturating_mul(512)),
                     export.planned.access
                 );
-                if !export.online {
-                    out.put(", <b>offline</b>");
+                if self.standing(at) != Standing::Online {
+                    put!(out, ", <b>{}</b>", self.standing(at));
                 }
                 if target.cache() == aoe::Cache::WriteBack {
                     out.put(", write-back");

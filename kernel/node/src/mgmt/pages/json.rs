@@ -33,6 +33,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     export.online,
                     Quoted(disk.name())
                 );
+                put!(out, ",\"standing\":\"{}\"", self.standing(at));
                 if let Some(other) = node.claims.other(at) {
                     put!(out, ",\"claimed_by\":\"{other}\"");
                 }

@@ -63,7 +63,7 @@ type OfExport = (Family, fn(&Export) -> Value);
 type OfPort<N> = (Family, fn(&Port<N>) -> Value);
 
 /// What is told of every export.
-const OF_EXPORTS: [OfExport; 9] = [
+const OF_EXPORTS: [OfExport; 10] = [
     (
         (
             "node_disk_reads_completed_total",
@@ -131,6 +131,14 @@ const OF_EXPORTS: [OfExport; 9] = [
             "Whether an export may be written.",
         ),
         |export| Value::Count(u64::from(!export.target.medium().read_only)),
+    ),
+    (
+        (
+            "ublade_export_online",
+            "gauge",
+            "Whether an export answers to hosts.",
+        ),
+        |export| Value::Count(export.online.into()),
     ),
 ];
 
@@ -270,6 +278,22 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
             }
             3 => {
                 let family = (
+                    "ublade_export_claimed",
+                    "gauge",
+                    "Whether another node answers for an export's address.",
+                );
+                rows(item, node.exports.len(), out, family, |at, out| {
+                    put!(
+                        out,
+                        "{}{{device=\"{}\"}} {}\n",
+                        family.0,
+                        node.exports[at].target.address(),
+                        u8::from(node.claims.other(at).is_some())
+                    );
+                })
+            }
+            4 => {
+                let family = (
                     "ublade_events_total",
                     "counter",
                     "What the node counts, by name.",
@@ -284,7 +308,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     );
                 })
             }
-            4 => {
+            5 => {
                 let family = (
                     "ublade_dropped_total",
                     "counter",
@@ -300,7 +324,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     );
                 })
             }
-            5 => {
+            6 => {
                 let family = (
                     "ublade_denied_total",
                     "counter",
@@ -316,7 +340,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     );
                 })
             }
-            6 => {
+            7 => {
                 let family = (
                     "ublade_request_duration_seconds",
                     "histogram",
@@ -327,7 +351,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     histogram(out, family.0, "", &total);
                 })
             }
-            7 => {
+            8 => {
                 let family = (
                     "ublade_stage_duration_seconds",
                     "histogram",

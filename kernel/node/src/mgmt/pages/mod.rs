@@ -22,6 +22,7 @@ use crate::node::{Export, Node};
 use crate::station::Station;
 use crate::tally::{Client, Work};
 use alloc::string::String;
+use aoe::Mac;
 use core::fmt;
 use io::{Disk, Instant, Nic, Text};
 
@@ -207,6 +208,32 @@ impl State {
     }
 }
 
+/// Whether an export answers, and why not.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Online,
+    /// It is online, and somebody else answers for it, too.
+    Shared(Mac),
+    /// It is not known yet whether somebody else has it.
+    Asking,
+    /// Somebody else has it.
+    Taken(Mac),
+    /// Nobody has told it to go online.
+    Waiting,
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Online => f.write_str("online"),
+            Self::Shared(other) => write!(f, "online, and {other} answers for it, too"),
+            Self::Asking => f.write_str("offline until it is known that nobody else answers"),
+            Self::Taken(other) => write!(f, "offline as long as {other} answers for it"),
+            Self::Waiting => f.write_str("offline until it is told to go online"),
+        }
+    }
+}
+
 impl<'a, N: Nic, D: Disk> View<'a, N, D> {
     pub fn new(
         node: &'a Node<N, D>,
@@ -335,13 +362,17 @@ impl<'a, N: Nic, D: Disk> View<'a, N, D> {
                 format_args!("disk {name} has reported errors"),
             );
         }
-        let is_claimed = |index: &usize| node.claims.other(*index).is_some();
-        if let Some(index) = (0..node.exports.len()).find(is_claimed) {
+        let other = |index| Some((index, node.claims.other(index)?));
+        if let Some((index, other)) = (0..node.exports.len()).find_map(other) {
             let address = node.exports[index].target.address();
             return say(
                 State::Degraded,
-                format_args!("somebody else answers for {address}"),
+                format_args!("{other} answers for {address}, too"),
             );
+        }
+        let is_waiting = |index| self.standing(index) == Standing::Waiting;
+        if (0..node.exports.len()).all(is_waiting) {
+            return say(State::Idle, format_args!("every export is offline"));
         }
         if let Some(index) = node.ports.iter().position(|port| !port.link) {
             return say(State::Degraded, format_args!("eth{index} has no link"));
@@ -367,6 +398,18 @@ impl<'a, N: Nic, D: Disk> View<'a, N, D> {
     fn told_at_start(&self) -> impl Iterator<Item = &'a str> {
         let warnings = self.node.warnings.iter().map(String::as_str);
         warnings.filter(|warning| !warning.starts_with("port "))
+    }
+
+    /// How an export stands to its address.
+    fn standing(&self, index: usize) -> Standing {
+        let claims = &self.node.claims;
+        match (self.node.exports[index].online, claims.other(index)) {
+            (true, None) => Standing::Online,
+            (true, Some(other)) => Standing::Shared(other),
+            (false, Some(other)) => Standing::Taken(other),
+            (false, None) if claims.is_asking(index) => Standing::Asking,
+            (false, None) => Standing::Waiting,
+        }
     }
 
     fn disk_of(&self, export: &Export) -> &'a Station<D> {

@@ -63,18 +63,12 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                 out,
                 |(index, export), out| {
                     let (target, work) = (&export.target, &export.work);
-                    let online = match (export.online, node.claims.other(index)) {
-                        (false, _) if node.claims.is_asking(index) => "asked for, ",
-                        (true, None) => "",
-                        (true, Some(_)) => "CLAIMED BY ANOTHER, ",
-                        (false, None) => "OFFLINE, ",
-                        (false, Some(_)) => "OFFLINE: ANOTHER HAS IT, ",
-                    };
                     put!(
                         out,
-                        "{}  {}  {online}{}",
+                        "{}  {}  {}, {}",
                         target.address(),
                         Bytes(export.volume.sectors.saturating_mul(512)),
+                        self.standing(index),
                         export.planned.access
                     );
                     put!(
