@@ -303,6 +303,15 @@ static ALL: &[Scenario] = &[
         run: manage::servers,
     },
     Scenario {
+        name: "two-nodes",
+        sentence: "of two nodes with one shelf the second keeps what the first serves offline, \
+                   says whose it is, and takes over when the first is gone",
+        limit: seconds(120),
+        linux: false,
+        neighbours: Some(&[]),
+        run: manage::claims,
+    },
+    Scenario {
         name: "manage-prometheus",
         sentence: "what Prometheus has of a node is what hosts did, our rules hold, and no panel \
                    of our dashboard is empty",

@@ -4,6 +4,7 @@
 //! DHCP and passes a port of our loopback on to its port 80. What it tells there
 //! must be what our own initiator did on the first card.
 
+mod claims;
 mod crowd;
 mod metrics;
 mod page;
@@ -11,6 +12,7 @@ mod people;
 mod prometheus;
 mod servers;
 
+pub(super) use claims::claims;
 pub(super) use crowd::{crowd, crowd_times};
 pub(super) use page::page;
 pub(super) use prometheus::prometheus;
