@@ -125,6 +125,25 @@ impl Write for Escape<'_, '_> {
     }
 }
 
+/// A number for a person: with a comma between thousands.
+pub struct Grouped(pub u64);
+
+impl fmt::Display for Grouped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut divisor = 1;
+        // Ends: a number has twenty digits at most.
+        while self.0 / divisor >= 1000 {
+            divisor *= 1000;
+        }
+        write!(f, "{}", self.0 / divisor)?;
+        while divisor > 1 {
+            divisor /= 1000;
+            write!(f, ",{:03}", self.0 / divisor % 1000)?;
+        }
+        Ok(())
+    }
+}
+
 /// Microseconds as seconds with all their decimals: what Prometheus counts in.
 pub struct Seconds(pub u64);
 
@@ -172,6 +191,19 @@ mod tests {
         put!(out, "5");
         assert!(out.is_cut());
         assert_eq!(out.written(), b"1234");
+    }
+
+    #[test]
+    fn thousands_are_apart() {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (1_000_001, "1,000,001"),
+            (u64::MAX, "18,446,744,073,709,551,615"),
+        ] {
+            assert_eq!(Grouped(number).to_string(), text);
+        }
     }
 
     #[test]

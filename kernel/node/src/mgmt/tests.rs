@@ -684,6 +684,30 @@ fn a_part_of_the_page_without_words_ends_nothing() {
 }
 
 #[test]
+fn a_small_mtu_is_worth_a_word_where_hosts_would_gain() {
+    let hint = |settings: &str, ports, client: Option<u8>| {
+        let world = World::build(&alloc::format!("shelf=5\n{settings}"));
+        let mut host = Host::with(world.ports(ports).start(), FIXED);
+        if let Some(port) = client {
+            let now = host.world.now;
+            host.world.node.clients.note(now, &[2; 14], port, 0);
+        }
+        let page = host.get(50_000, "/");
+        let words = |port| {
+            alloc::format!("eth{port} has MTU 1500, so a request carries 1,024 bytes; with 9000")
+        };
+        [0, 1].map(|port| page.contains(&words(port)))
+    };
+    // The first port carries the page; alone it is for everybody.
+    assert_eq!(hint("", 1, None), [true, false]);
+    assert_eq!(hint("", 2, None), [false, true]);
+    assert_eq!(hint("", 2, Some(0)), [true, true]);
+    assert_eq!(hint("", 2, Some(1)), [false, true]);
+    // What the operator wants is not worth a word. The fake card has 1,500.
+    assert_eq!(hint("mtu=1400", 2, Some(0)), [false, false]);
+}
+
+#[test]
 fn the_state_is_told_with_its_reason_and_what_happened_with_its_name() {
     let mut host = Host::new(FIXED);
     let page = host.get(50_000, "/");
@@ -691,7 +715,6 @@ fn the_state_is_told_with_its_reason_and_what_happened_with_its_name() {
     let now = host.world.now;
     let node = &mut host.world.node;
     node.stations[0].failing = true;
-    node.ports[0].wire.mtu = 1500;
     node.exports[0].latency.note(70);
     node.events
         .note(now, crate::events::Event::DiskError.into(), 0);

@@ -88,10 +88,8 @@ pub(in super::super) fn page(context: &mut Context) -> Result<Report, Failure> {
     let page = browser.evaluate(READ)?;
     let status = people.status().map_err(blame(&node))?;
     let tell = |what: &str, shown: &Value, told: u64, done: u64, again: u64| {
-        let number = shown.as_str().and_then(|text| text.parse::<f64>().ok());
         // At rest the page and the API tell the same to the digit.
-        let is_right =
-            number.is_some_and(|number| number == told as f64 && is_near(number, done, again));
+        let is_right = *shown == *grouped(told) && is_near(told as f64, done, again);
         must(is_right, &node, || {
             format!("{what}: the page shows {shown}, the API tells {told}, hosts did {done}")
         })
@@ -104,7 +102,7 @@ pub(in super::super) fn page(context: &mut Context) -> Result<Report, Failure> {
     let again = work.resends;
     tell("reads", &row[5], number("reads"), work.reads, again)?;
     tell("writes", &row[6], number("writes"), work.writes, again)?;
-    let failed = number("failed");
+    let failed = grouped(number("failed"));
     let tile = format!("requests since the start, {failed} failed");
     let all = work.reads + work.writes;
     tell(
@@ -148,6 +146,19 @@ pub(in super::super) fn page(context: &mut Context) -> Result<Report, Failure> {
     Ok(report)
 }
 
+/// A number as a person reads it: `1,234,567`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// Looks at the page in every way, and takes pictures of it.
 fn look(context: &Context, node: &Machine, browser: &mut Browser) -> Result<(), Failure> {
     let folder = context.folder();
@@ -172,4 +183,22 @@ fn look(context: &Context, node: &Machine, browser: &mut Browser) -> Result<(), 
     }
     browser.picture(&folder.join("page-narrow.png"))?;
     browser.be_wide(WIDTHS[0])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grouped;
+
+    #[test]
+    fn thousands_stand_apart() {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (123_456, "123,456"),
+            (1_234_567, "1,234,567"),
+        ] {
+            assert_eq!(grouped(number), text);
+        }
+    }
 }

@@ -7,9 +7,9 @@
 use super::{Standing, State, Step, View};
 use crate::banner::Bytes;
 use crate::mgmt::journal::Severity;
-use crate::mgmt::out::{Html, Out, Short, put};
+use crate::mgmt::out::{Grouped, Html, Out, Short, put};
 use crate::plan::Access;
-use crate::tally::Second;
+use crate::tally::{Client, Second};
 use core::fmt;
 use io::{Disk, Nic, WriteCache};
 
@@ -39,7 +39,7 @@ const CURVES: [Curve; 2] = [
         title: "Requests per second",
         read: |second| second.reads.into(),
         write: |second| second.writes.into(),
-        show: |value, f| write!(f, "{value}"),
+        show: |value, f| write!(f, "{}", Grouped(value)),
     },
     Curve {
         title: "Throughput",
@@ -205,7 +205,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
         put!(
             out,
             "<div><b>{}</b><span>requests in the last second</span></div>",
-            u64::from(last.reads) + u64::from(last.writes)
+            Grouped(u64::from(last.reads) + u64::from(last.writes))
         );
         put!(
             out,
@@ -228,8 +228,8 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
         put!(
             out,
             "<div><b>{}</b><span>requests since the start, {} failed</span></div>",
-            work.all(),
-            work.failed
+            Grouped(work.all()),
+            Grouped(work.failed)
         );
         let busy = self.busy_permille();
         put!(
@@ -323,7 +323,6 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
 
     fn page_warnings(&self, out: &mut Out<'_>) {
         let node = self.node;
-        let is_small = |mtu: u16| mtu < 1600;
         let mut shown = 0;
         let mut begin = |out: &mut Out<'_>| {
             if shown == 0 {
@@ -339,12 +338,13 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     "<li>eth{index} ({}) has no link.</li>",
                     Html(port.nic.name())
                 );
-            } else if is_small(port.wire.mtu) {
+            } else if self.could_carry_more(index) {
                 begin(out);
                 put!(
                     out,
-                    "<li>eth{index} has MTU {}, so a request carries 1,024 bytes; with 9000 on every port of the way it is 8,704.</li>",
-                    port.wire.mtu
+                    "<li>eth{index} has MTU {}, so a request carries {} bytes; with 9000 on every card and switch of the way it is 8,704.</li>",
+                    port.wire.mtu,
+                    Grouped(u64::from(port.wire.sectors_max(false)) * 512)
                 );
             }
         }
@@ -388,6 +388,18 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
         }
     }
 
+    /// Whether hosts at a port would gain from a larger MTU. Where `mtu=` limits it, the
+    /// operator knows; and a port that only carries this page may be as it is.
+    fn could_carry_more(&self, index: usize) -> bool {
+        let port = &self.node.ports[index];
+        let is_here = |client: &Client| usize::from(client.port) == index;
+        let is_for_people = self.facts.port == Some(index)
+            && self.node.ports.iter().filter(|port| port.link).count() > 1
+            && !self.clients().any(is_here);
+        let (used, offered) = (port.wire.mtu, port.nic.mtu());
+        used < 1600 && used == offered && !is_for_people
+    }
+
     fn page_exports(&self, item: &mut usize, out: &mut Out<'_>) -> Step {
         let exports = &self.node.exports;
         table(
@@ -428,9 +440,9 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                 put!(
                     out,
                     "<td class=\"n\">{}<td class=\"n\">{}<td class=\"n\">{}\n",
-                    work.requests[0],
-                    work.requests[1],
-                    work.failed
+                    Grouped(work.requests[0]),
+                    Grouped(work.requests[1]),
+                    Grouped(work.failed)
                 );
             },
         )
@@ -577,7 +589,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                 put!(
                     out,
                     "<td class=\"n\">{}<td class=\"n\">{} ago\n",
-                    client.requests,
+                    Grouped(client.requests),
                     Short(self.now - client.last)
                 );
             },
