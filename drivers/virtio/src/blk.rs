@@ -356,7 +356,13 @@ impl<T: Transport> Blk<T> {
             Op::Write => (WRITE, data(false)),
             Op::Flush | Op::Discard => return self.lend_rare(request, frame),
         };
-        self.push(Some(request), frame, kind, request.lba, &[HEAD, data, TAIL]);
+        let (mark, frame) = self.prepare(Some(request), frame, kind, request.lba);
+        let pieces = [HEAD, data, TAIL];
+        if self.indirect {
+            self.ring.push_table(frame, mark, pieces, TABLE);
+        } else {
+            self.ring.push(frame, mark, &pieces);
+        }
     }
 
     /// As [`Self::lend`], what moves no sectors.
@@ -379,17 +385,33 @@ impl<T: Transport> Blk<T> {
         self.push(Some(request), frame, DO_DISCARD, 0, &[HEAD, range, TAIL]);
     }
 
-    /// Lends one chain. In line, so that of the three descriptors of a read or a write
-    /// only one is computed.
-    #[inline(always)]
+    /// Lends the chain of what is neither read nor written.
+    #[cold]
     fn push(
         &mut self,
         request: Option<Request>,
-        mut frame: Frame,
+        frame: Frame,
         kind: u32,
         sector: u64,
         pieces: &[Piece],
     ) {
+        let (mark, frame) = self.prepare(request, frame, kind, sector);
+        if self.indirect {
+            self.ring.push_indirect(frame, mark, pieces, TABLE);
+        } else {
+            self.ring.push(frame, mark, pieces);
+        }
+    }
+
+    /// Writes the request's header into its frame.
+    #[inline(always)]
+    fn prepare(
+        &self,
+        request: Option<Request>,
+        mut frame: Frame,
+        kind: u32,
+        sector: u64,
+    ) -> (Mark, Frame) {
         let scratch = frame.scratch_mut();
         scratch[STATUS] = UNANSWERED;
         let header = &mut scratch[HEADER..HEADER + HEADER_BYTES];
@@ -400,11 +422,7 @@ impl<T: Transport> Blk<T> {
             request,
             since: self.now,
         };
-        if self.indirect {
-            self.ring.push_indirect(frame, mark, pieces, TABLE);
-        } else {
-            self.ring.push(frame, mark, pieces);
-        }
+        (mark, frame)
     }
 
     /// What the disk's answer means.
@@ -482,13 +500,14 @@ impl<T: Transport> Disk for Blk<T> {
             let Some(request) = returned.mark.request else {
                 continue;
             };
+            let request = request.apart();
             let done = Done {
                 request,
                 outcome: self.outcome(&request, &returned),
                 frame: returned.frame,
             };
             if done.outcome != Outcome::Medium && !self.alone {
-                return Some(done);
+                return Some(done.apart());
             }
             // Ends: each request is a suspect once.
             if let Some(done) = self.sift(done.apart()) {

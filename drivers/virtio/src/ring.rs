@@ -304,24 +304,34 @@ impl<M> Ring<M> {
     /// # Panics
     /// If no descriptor is free, or a piece does not lie in the slot, or the
     /// table not in the scratch.
-    #[inline(always)]
     pub fn push_indirect(&mut self, mut frame: Frame, mark: M, pieces: &[Piece], table: usize) {
-        assert!(
-            self.free > 0 && !pieces.is_empty(),
-            "one descriptor of {} free",
-            self.free
-        );
-        let bytes = pieces.len() * DESCRIPTOR_BYTES;
+        assert!(!pieces.is_empty(), "a chain of nothing");
         for (number, piece) in (0u16..).zip(pieces) {
-            let last = usize::from(number) + 1 == pieces.len();
-            let chained = if last { 0 } else { NEXT };
-            let next = if last { 0 } else { number + 1 };
-            let [address, rest] = encode(&frame, piece, chained, next);
-            let at = table + usize::from(number) * DESCRIPTOR_BYTES;
-            let entry = &mut frame.scratch_mut()[at..at + DESCRIPTOR_BYTES];
-            entry[..8].copy_from_slice(&address.to_le_bytes());
-            entry[8..].copy_from_slice(&rest.to_le_bytes());
+            let is_last = usize::from(number) + 1 == pieces.len();
+            write_entry(&mut frame, piece, table, number, is_last);
         }
+        self.lend_table(frame, mark, table, pieces.len());
+    }
+
+    /// As [`Ring::push_indirect`], of the three pieces that every read and write has:
+    /// in line and one by one, so that only what differs is computed.
+    ///
+    /// # Panics
+    /// As there.
+    #[inline(always)]
+    pub fn push_table(&mut self, mut frame: Frame, mark: M, pieces: [Piece; 3], table: usize) {
+        let [first, second, third] = pieces;
+        write_entry(&mut frame, &first, table, 0, false);
+        write_entry(&mut frame, &second, table, 1, false);
+        write_entry(&mut frame, &third, table, 2, true);
+        self.lend_table(frame, mark, table, 3);
+    }
+
+    /// Lends a table of `entries` descriptors, which lies in the frame's scratch.
+    #[inline(always)]
+    fn lend_table(&mut self, frame: Frame, mark: M, table: usize, entries: usize) {
+        assert!(self.free > 0, "1 descriptor of 0 free");
+        let bytes = entries * DESCRIPTOR_BYTES;
         assert!(
             table + bytes <= SCRATCH_BYTES,
             "the table lies in the scratch"
@@ -550,6 +560,17 @@ fn encode(frame: &Frame, piece: &Piece, flags: u16, next: u16) -> [u64; 2] {
         frame.bus_address() + at as u64,
         bytes as u64 | u64::from(flags) << 32 | u64::from(next) << 48,
     ]
+}
+
+/// Writes entry `number` of a table that begins at byte `table` of the scratch.
+#[inline(always)]
+fn write_entry(frame: &mut Frame, piece: &Piece, table: usize, number: u16, is_last: bool) {
+    let (chained, next) = if is_last { (0, 0) } else { (NEXT, number + 1) };
+    let [address, rest] = encode(frame, piece, chained, next);
+    let at = table + usize::from(number) * DESCRIPTOR_BYTES;
+    let entry = &mut frame.scratch_mut()[at..at + DESCRIPTOR_BYTES];
+    entry[..8].copy_from_slice(&address.to_le_bytes());
+    entry[8..].copy_from_slice(&rest.to_le_bytes());
 }
 
 /// A word that two sides may read and write at any time.

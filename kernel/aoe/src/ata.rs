@@ -155,9 +155,17 @@ impl Outcome {
     pub(crate) const fn failure(self) -> Option<Failure> {
         match self {
             Self::Done => None,
-            Self::Medium => Some(Failure::UNCORRECTABLE),
-            Self::Fault => Some(Failure::BROKEN),
-            Self::Unsupported => Some(Failure::ABORTED),
+            _ => Some(self.told()),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    const fn told(self) -> Failure {
+        match self {
+            Self::Medium => Failure::UNCORRECTABLE,
+            Self::Unsupported => Failure::ABORTED,
+            Self::Done | Self::Fault => Failure::BROKEN,
         }
     }
 }

@@ -201,7 +201,7 @@ impl Disk for AnyDisk {
     #[inline(always)]
     fn poll_done(&mut self) -> Option<Done> {
         if let Self::Virtio(disk) = self {
-            return disk.poll_done();
+            return disk.poll_done().map(Done::apart);
         }
         let done = beside(|| disk!(self, disk => disk.poll_done()))?;
         Some(done.apart())

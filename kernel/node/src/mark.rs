@@ -91,6 +91,12 @@ impl Mark {
         self.0 & 0x0700 == (Work::Read as u32) << 8
     }
 
+    /// Whether it is of a plain write.
+    #[inline]
+    pub fn is_write(self) -> bool {
+        self.0 & 0x0700 == (Work::Write as u32) << 8
+    }
+
     /// What for.
     #[inline]
     pub fn work(self) -> Work {
@@ -108,7 +114,10 @@ impl Mark {
     /// Its place in the fence, if it has one.
     #[inline]
     pub fn ticket(self) -> Option<Ticket> {
-        let fenced = matches!(self.work(), Work::Write | Work::Discard | Work::Carry);
+        // A bit for each work that has one, rather than a jump for each that has none.
+        const FENCED: u32 =
+            1 << Work::Write as u32 | 1 << Work::Discard as u32 | 1 << Work::Carry as u32;
+        let fenced = FENCED >> (self.0 >> 8 & 7) & 1 != 0;
         fenced.then_some(Ticket((self.0 >> 11 & 0x3ff) as u16))
     }
 

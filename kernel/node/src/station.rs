@@ -94,7 +94,7 @@ impl<D: Disk> Station<D> {
             self.operations.note(now - since);
             self.watched = None;
         }
-        Some(done)
+        Some(done.apart())
     }
 
     /// Reads what the disk says of itself now.

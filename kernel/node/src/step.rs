@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! finish    what disks are done with is answered, or waits for a flush
-//! recycle   what cards have sent receives again
 //! admit     what arrived goes to a disk, is answered, or is dropped and counted
+//! recycle   what cards have sent receives again: where what arrived made room
 //! converse  questions to several exports at once, as far as there are frames
 //! manage    links, sizes, announcements, when they are due
 //! ring      flushes begin; at most one doorbell a device
@@ -20,11 +20,13 @@
 
 use crate::Node;
 use crate::capture::Way;
-use crate::events::{Event, Noted};
+use crate::events::{Event, Events, Noted};
 use crate::limits;
 use crate::mark::{Mark, Work};
-use crate::node::At;
+use crate::node::{At, Export};
+use crate::port::Port;
 use crate::shelf::Found;
+use crate::station::Station;
 use crate::tally;
 use crate::waiting::Queue;
 use aoe::fence::{Next, Passage, Ticket, Write};
@@ -37,8 +39,8 @@ impl<N: Nic, D: Disk> Node<N, D> {
     pub fn step(&mut self, now: Instant) -> bool {
         self.now = now;
         let finished = self.finish(now);
-        let recycled = self.recycle(now);
         let admitted = self.admit(now);
+        let recycled = self.recycle(now);
         let answered = self.converse(now);
         let announced = self.manage(now);
         let kept = self.keep(now);
@@ -71,10 +73,36 @@ impl<N: Nic, D: Disk> Node<N, D> {
             frame,
         } = done;
         let mark = Mark(request.ticket);
-        if mark.is_read() && outcome == Outcome::Done {
-            // No place in the fence, no copies: what `settle` would come to.
-            return self.answer(now, frame, mark.export(), Outcome::Done);
+        if outcome == Outcome::Done {
+            if mark.is_read() {
+                // No place in the fence, no copies: what `settle` would come to.
+                return self.answer(now, frame, mark.export(), Outcome::Done);
+            }
+            if mark.is_write() {
+                return self.written(now, frame, mark);
+            }
         }
+        self.finish_other(
+            now,
+            index,
+            mark,
+            Done {
+                request,
+                outcome,
+                frame,
+            }
+            .apart(),
+        );
+    }
+
+    /// What is not simply a read or a write that went well.
+    #[inline(never)]
+    fn finish_other(&mut self, now: Instant, index: usize, mark: Mark, done: Done) {
+        let Done {
+            request,
+            outcome,
+            frame,
+        } = done;
         match mark {
             Mark::EARLY => return drop(frame),
             Mark::STATE => return self.kept(now, frame, outcome),
@@ -85,7 +113,8 @@ impl<N: Nic, D: Disk> Node<N, D> {
         }
         match mark.work() {
             Work::Read => self.settle(now, frame, mark, outcome),
-            Work::Write => self.written(now, frame, mark, outcome),
+            // Or it would have been simple.
+            Work::Write => self.settle(now, frame, mark, outcome),
             Work::Verify if outcome == Outcome::Done => {
                 self.verify(now, frame, mark, Some(request.apart()))
             }
@@ -183,14 +212,14 @@ impl<N: Nic, D: Disk> Node<N, D> {
                 limits::ADMIT_PER_TURN
             };
             for _ in 0..budget {
-                let Some(frame) = self.ports[index].nic.poll_rx() else {
-                    self.ports[index].seen_empty = now;
+                let port = &mut self.ports[index];
+                let Some(frame) = port.nic.poll_rx() else {
+                    port.seen_empty = now;
                     break;
                 };
+                port.traffic.received += 1;
+                port.traffic.received_bytes += frame.len() as u64;
                 self.events.count(Event::Received.into());
-                let traffic = &mut self.ports[index].traffic;
-                traffic.received += 1;
-                traffic.received_bytes += frame.len() as u64;
                 self.take_in(now, frame);
                 moved = true;
             }
@@ -208,14 +237,57 @@ impl<N: Nic, D: Disk> Node<N, D> {
         let received = frame.len();
         let buffer = frame.buffer_mut();
         let export = self.shelf.at(buffer[USUAL_SLOT]);
-        if let Some(target) = self.exports.get(usize::from(export))
-            && let Some(port) = self.ports.get(usize::from(frame.home()))
-            && let Some(io) = target
+        if let Some(serving) = self.exports.get_mut(usize::from(export))
+            && let Some(port) = self.ports.get_mut(usize::from(frame.home()))
+            && let Some(station) = self.stations.get_mut(usize::from(serving.volume.disk))
+            && let Some(io) = serving
                 .target
                 .usual(&port.wire, frame.buffer_mut(), received)
         {
             self.clients.note(now, frame.wire(), frame.home(), export);
-            self.start(now, frame, export, io);
+            let taking = Taking {
+                serving,
+                port,
+                station,
+                events: &mut self.events,
+                aged: self.aged,
+            };
+            if !taking.take_over(now, &mut frame, export, &io) {
+                return self.release(now, frame);
+            }
+            // Nearly all are a read, or a write where nobody else writes, and are on
+            // their way from here.
+            let Some(lba) = serving.volume.locate(io.lba, io.sectors) else {
+                return self.start_other(now, frame, export, io);
+            };
+            let (op, mark) = if io.op == IoOp::Read {
+                (Op::Read, Mark::new(export, Work::Read))
+            } else {
+                let write = Write {
+                    slot: serving.target.address().slot,
+                    first: io.lba,
+                    sectors: io.sectors.into(),
+                };
+                let passed = if io.op == IoOp::Write {
+                    self.fence.pass(write)
+                } else {
+                    None
+                };
+                let Some(ticket) = passed else {
+                    return self.start_other(now, frame, export, io);
+                };
+                let mark = Mark::fenced(export, Work::Write, ticket);
+                self.whereabouts[usize::from(ticket.0)] = At::Disk(mark);
+                (Op::Write, mark)
+            };
+            let request = Request {
+                op,
+                lba,
+                sectors: io.sectors,
+                data: io.data,
+                ticket: mark.0,
+            };
+            station.submit(now, request, frame);
         } else {
             self.take_aside(now, frame);
         }
@@ -293,61 +365,32 @@ impl<N: Nic, D: Disk> Node<N, D> {
         }
     }
 
-    /// As [`start`](Self::start), for what came the long way.
+    /// Starts a request for sectors that came the long way.
     #[inline(never)]
-    fn start_aside(&mut self, now: Instant, frame: Frame, export: u8, io: Io) {
-        self.start(now, frame, export, io);
-    }
-
-    /// Takes a request for sectors over: from here on it is answered, unless it
-    /// waits too long in the fence.
-    #[inline(always)]
-    fn start(&mut self, now: Instant, mut frame: Frame, export: u8, io: Io) {
-        let home = usize::from(frame.home());
+    fn start_aside(&mut self, now: Instant, mut frame: Frame, export: u8, io: Io) {
         let serving = &mut self.exports[usize::from(export)];
-        let station = &mut self.stations[usize::from(serving.volume.disk)];
-        let port = &mut self.ports[home];
-        let changes = matches!(io.op, IoOp::Write | IoOp::Discard);
-        // Several ports have no common order, so age must bound how far a copy
-        // can lag behind the one that was answered. One port keeps it by itself.
-        if changes && self.aged && now - port.arrived_after(&frame) > limits::RING_AGE_MAX_US {
-            self.events.note(now, Event::TooOld.into(), export.into());
-            return self.release(now, frame);
-        }
-        if !port.may_lend(station.held[home]) {
-            self.events
-                .note(now, Event::OverShare.into(), export.into());
-            return self.release(now, frame);
-        }
-        port.lent += 1;
-        station.held[home] += 1;
-        frame.set_posted_at(now);
-        serving.work.note(io.op, io.sectors);
-        if io.op == IoOp::Read
-            && let Some(lba) = serving.volume.locate(io.lba, io.sectors)
-        {
-            let request = Request {
-                op: Op::Read,
-                lba,
-                sectors: io.sectors,
-                data: io.data,
-                ticket: Mark::new(export, Work::Read).0,
-            };
-            station.submit(now, request, frame);
-        } else {
+        let taking = Taking {
+            port: &mut self.ports[usize::from(frame.home())],
+            station: &mut self.stations[usize::from(serving.volume.disk)],
+            serving,
+            events: &mut self.events,
+            aged: self.aged,
+        };
+        if taking.take_over(now, &mut frame, export, &io) {
             self.start_other(now, frame, export, io);
+        } else {
+            self.release(now, frame);
         }
     }
 
-    /// What is not simply read.
+    /// Starts any request for sectors that was taken over.
     #[inline(never)]
     fn start_other(&mut self, now: Instant, frame: Frame, export: u8, io: Io) {
         let disk = usize::from(self.exports[usize::from(export)].volume.disk);
         match io.op {
-            // The disk has shrunk meanwhile, or it would be on its way.
             IoOp::Read => {
                 let mark = Mark::new(export, Work::Read);
-                self.settle(now, frame, mark, Outcome::Fault);
+                self.submit(now, frame, mark, Op::Read, io.lba, io.sectors, io.data);
             }
             IoOp::Verify => self.verify(now, frame, Mark::new(export, Work::Verify), None),
             IoOp::Flush => {
@@ -451,9 +494,9 @@ impl<N: Nic, D: Disk> Node<N, D> {
             next_piece(io.carried(frame.wire()), mark.range(), end),
             geometry.discard,
         ) {
-            (None, _) => self.written(now, frame, mark, Outcome::Done),
+            (None, _) => self.written_aside(now, frame, mark),
             // It could when the request was admitted; it has changed since.
-            (Some(_), None) => self.written(now, frame, mark, Outcome::Unsupported),
+            (Some(_), None) => self.settle(now, frame, mark, Outcome::Unsupported),
             (Some((range, lba, sectors)), Some(limits)) => {
                 let sectors = sectors.min(limits.sectors_max.max(1));
                 let mark = mark.at_range(range);
@@ -467,7 +510,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
         clippy::too_many_arguments,
         reason = "they are the fields of one request"
     )]
-    #[inline(always)]
+    #[inline(never)]
     fn submit(
         &mut self,
         now: Instant,
@@ -503,22 +546,30 @@ impl<N: Nic, D: Disk> Node<N, D> {
         self.stations[disk].submit(self.now, request, frame);
     }
 
-    /// A write or discard has ended in the disk: answered now if that is enough,
-    /// else when a flush has made it durable.
-    fn written(&mut self, now: Instant, frame: Frame, mark: Mark, outcome: Outcome) {
+    /// A write or discard has ended well in the disk: answered now if that is
+    /// enough, else when a flush has made it durable.
+    #[inline(always)]
+    fn written(&mut self, now: Instant, frame: Frame, mark: Mark) {
         let export = &self.exports[mark.export()];
         let disk = usize::from(export.volume.disk);
         let station = &self.stations[disk];
-        let durable = !station.volatile || export.target.cache() == aoe::Cache::WriteBack;
-        if durable || outcome != Outcome::Done {
-            self.settle(now, frame, mark, outcome);
-        } else if station.may_have_lost(&frame) {
-            self.settle(now, frame, mark, Outcome::Fault);
-        } else {
+        if station.volatile && export.target.cache() == aoe::Cache::WriteThrough {
+            if station.may_have_lost(&frame) {
+                return self.settle(now, frame, mark, Outcome::Fault);
+            }
             self.wait_for_flush(disk, frame, mark);
+        } else {
+            self.settle(now, frame, mark, Outcome::Done);
         }
     }
 
+    /// As [`written`](Self::written), for a discard.
+    #[inline(never)]
+    fn written_aside(&mut self, now: Instant, frame: Frame, mark: Mark) {
+        self.written(now, frame, mark);
+    }
+
+    #[inline(always)]
     fn wait_for_flush(&mut self, disk: usize, frame: Frame, mark: Mark) {
         let queue = &mut self.stations[disk].unflushed;
         let place = self.waiting.push(queue, frame, mark);
@@ -570,17 +621,38 @@ impl<N: Nic, D: Disk> Node<N, D> {
                 mem::replace(&mut station.unflushed, Queue::EMPTY)
             }
         };
-        self.settle(now, frame, mark, outcome);
-        for mut queue in [batch, late] {
-            while let Some((frame, mark)) = self.waiting.pop(&mut queue) {
-                self.settle(now, frame, mark, outcome);
-            }
+        self.settle_all(now, frame, mark, batch, outcome);
+        let mut late = late;
+        if let Some((frame, mark)) = self.waiting.pop(&mut late) {
+            self.settle_all(now, frame, mark, late, outcome);
+        }
+    }
+
+    /// Settles one, as [`settle_one`](Self::settle_one) does.
+    fn settle(&mut self, now: Instant, frame: Frame, mark: Mark, outcome: Outcome) {
+        self.settle_all(now, frame, mark, Queue::EMPTY, outcome);
+    }
+
+    /// Settles one, and those that waited with it.
+    #[inline(never)]
+    fn settle_all(
+        &mut self,
+        now: Instant,
+        frame: Frame,
+        mark: Mark,
+        mut others: Queue,
+        outcome: Outcome,
+    ) {
+        let mut next = Some((frame, mark));
+        while let Some((frame, mark)) = next {
+            self.settle_one(now, frame, mark, outcome);
+            next = self.waiting.pop(&mut others);
         }
     }
 
     /// Answers a request, and every copy of it, and lets the fence go on.
-    #[inline(never)]
-    fn settle(&mut self, now: Instant, frame: Frame, mark: Mark, outcome: Outcome) {
+    #[inline(always)]
+    fn settle_one(&mut self, now: Instant, frame: Frame, mark: Mark, outcome: Outcome) {
         self.answer(now, frame, mark.export(), outcome);
         let Some(ticket) = mark.ticket() else {
             return;
@@ -783,7 +855,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
             let now = self.now;
             self.capture.take(now, Way::Out, frame.home(), frame.wire());
         }
-        self.ports[usize::from(frame.home())].send_aside(frame);
+        self.ports[usize::from(frame.home())].send(frame);
     }
 
     #[inline(never)]
@@ -942,6 +1014,42 @@ impl<N: Nic, D: Disk> Node<N, D> {
                 self.announce_everywhere(export);
             }
         }
+    }
+}
+
+/// Who is concerned when a request is taken over: each looked up once.
+struct Taking<'a, N, D> {
+    serving: &'a mut Export,
+    port: &'a mut Port<N>,
+    station: &'a mut Station<D>,
+    events: &'a mut Events,
+    aged: bool,
+}
+
+impl<N: Nic, D: Disk> Taking<'_, N, D> {
+    /// Takes a request for sectors over: from here on it is answered, unless it
+    /// waits too long in the fence. False if it is not.
+    #[inline(always)]
+    fn take_over(self, now: Instant, frame: &mut Frame, export: u8, io: &Io) -> bool {
+        let Self { port, station, .. } = self;
+        let changes = matches!(io.op, IoOp::Write | IoOp::Discard);
+        // Several ports have no common order, so age must bound how far a copy
+        // can lag behind the one that was answered. One port keeps it by itself.
+        if changes && self.aged && now - port.arrived_after(frame) > limits::RING_AGE_MAX_US {
+            self.events.note(now, Event::TooOld.into(), export.into());
+            return false;
+        }
+        let held = &mut station.held[usize::from(frame.home())];
+        if !port.may_lend(*held) {
+            self.events
+                .note(now, Event::OverShare.into(), export.into());
+            return false;
+        }
+        port.lent += 1;
+        *held += 1;
+        frame.set_posted_at(now);
+        self.serving.work.note(io.op, io.sectors);
+        true
     }
 }
 
