@@ -64,10 +64,12 @@ pub enum Next {
 #[derive(Clone, Debug)]
 pub struct Fence<const N: usize> {
     entries: [Entry; N],
-    /// Every place once: first those in use, in no order, then the free ones.
+    /// Every place once: behind the first `live` are those that are free.
     places: [u16; N],
     /// How many are in use.
     live: u16,
+    /// Which ones: a bit a place.
+    in_use: [u64; LIVE_WORDS],
     /// How many of these are too wide for the filter: barriers, and then
     /// everybody looks at the list.
     wide: u16,
@@ -101,13 +103,14 @@ struct Entry {
     first: u64,
     /// The sector behind the last.
     end: u64,
-    arrived_us: u64,
+    /// Its bits of the filter; none if it is too wide.
+    bits: Bits,
     /// Its number: a smaller one is older.
     arrival: u64,
+    /// When it came. This and what follows is told only of one that waits.
+    arrived_us: u64,
     /// Older live entries that it overlaps.
     blockers: u16,
-    /// Its index in `places`.
-    position: u16,
     /// Neighbours in the list that its state names.
     previous: u16,
     next: u16,
@@ -126,6 +129,11 @@ struct List {
     tail: u16,
 }
 
+/// Words that hold a bit for every place there can be.
+const LIVE_WORDS: usize = 16;
+/// Most places.
+const PLACES_MAX: usize = LIVE_WORDS * u64::BITS as usize;
+
 /// No place.
 const NONE: u16 = u16::MAX;
 
@@ -137,22 +145,20 @@ impl List {
 }
 
 impl Entry {
-    const fn free(position: u16) -> Self {
-        Self {
-            first: 0,
-            end: 0,
-            arrived_us: 0,
-            arrival: 0,
-            blockers: 0,
-            position,
-            previous: NONE,
-            next: NONE,
-            slot: 0,
-            clean: true,
-            blocks: false,
-            state: State::Free,
-        }
-    }
+    const FREE: Self = Self {
+        first: 0,
+        end: 0,
+        bits: Bits::NONE,
+        arrival: 0,
+        arrived_us: 0,
+        blockers: 0,
+        previous: NONE,
+        next: NONE,
+        slot: 0,
+        clean: true,
+        blocks: false,
+        state: State::Free,
+    };
 
     const fn overlaps(&self, slot: u8, first: u64, end: u64) -> bool {
         self.slot == slot && self.first < end && first < self.end
@@ -166,44 +172,89 @@ impl Entry {
 }
 
 /// Bits of the filter, in one word of it or in two.
-type Bits = [(usize, u64); 2];
+#[derive(Clone, Copy, Debug)]
+struct Bits {
+    low: u16,
+    high: u16,
+    low_mask: u64,
+    high_mask: u64,
+}
 
-/// The bits of a range; `None` if it is too wide to have them.
-#[inline]
-fn bits_of(slot: u8, first: u64, end: u64) -> Option<Bits> {
-    let sectors = end - first;
-    if sectors > GRANULE_SECTORS {
-        return None;
-    }
-    let last = end - 1;
-    let (low, high) = (first / GRANULE_SECTORS, last / GRANULE_SECTORS);
-    let from_first = u64::MAX << (first % GRANULE_SECTORS);
-    let to_last = u64::MAX >> (GRANULE_SECTORS - 1 - last % GRANULE_SECTORS);
-    if low == high {
-        // The second half is empty, and in a word that is touched anyway.
+impl Bits {
+    /// What a range has that is too wide.
+    const NONE: Self = Self {
+        low: 0,
+        high: 0,
+        low_mask: 0,
+        high_mask: 0,
+    };
+
+    /// Those of a range.
+    #[inline(always)]
+    fn of(slot: u8, first: u64, end: u64) -> Self {
+        if end - first > GRANULE_SECTORS {
+            return Self::NONE;
+        }
+        let last = end - 1;
+        let (low, high) = (first / GRANULE_SECTORS, last / GRANULE_SECTORS);
+        let from_first = u64::MAX << (first % GRANULE_SECTORS);
+        let to_last = u64::MAX >> (GRANULE_SECTORS - 1 - last % GRANULE_SECTORS);
         let word = word_of(slot, low);
-        Some([(word, from_first & to_last), (word, 0)])
-    } else {
-        Some([
-            (word_of(slot, low), from_first),
-            (word_of(slot, high), to_last),
-        ])
+        if low == high {
+            // The second half is empty, and in a word that is touched anyway.
+            Self {
+                low: word,
+                high: word,
+                low_mask: from_first & to_last,
+                high_mask: 0,
+            }
+        } else {
+            Self {
+                low: word,
+                high: word_of(slot, high),
+                low_mask: from_first,
+                high_mask: to_last,
+            }
+        }
+    }
+
+    /// Whether the range was too wide: a narrow one has its first sector at least.
+    #[inline(always)]
+    const fn is_wide(&self) -> bool {
+        self.low_mask == 0
+    }
+
+    /// Their words, as indices.
+    #[inline(always)]
+    const fn words(&self) -> [usize; 2] {
+        // Both are below; the compiler cannot know it of what lay in memory.
+        [
+            self.low as usize % FILTER_WORDS,
+            self.high as usize % FILTER_WORDS,
+        ]
+    }
+
+    /// Each word, and which bits of it.
+    #[inline(always)]
+    const fn halves(&self) -> [(usize, u64); 2] {
+        let [low, high] = self.words();
+        [(low, self.low_mask), (high, self.high_mask)]
     }
 }
 
 /// Fibonacci hashing: neighbours end up far from each other, and what has a
 /// regular distance does not pile up.
-#[inline]
-fn word_of(slot: u8, granule: u64) -> usize {
+#[inline(always)]
+fn word_of(slot: u8, granule: u64) -> u16 {
     const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
     const SHIFT: u32 = u64::BITS - FILTER_WORDS.ilog2();
     let key = granule ^ u64::from(slot) << 50;
-    (key.wrapping_mul(GOLDEN) >> SHIFT) as usize
+    (key.wrapping_mul(GOLDEN) >> SHIFT) as u16
 }
 
 const _: () = assert!(
-    FILTER_WORDS.is_power_of_two(),
-    "a word is the top of a hash"
+    FILTER_WORDS.is_power_of_two() && FILTER_WORDS <= 1 << 16,
+    "a word is the top of a hash, and its number is a u16"
 );
 const _: () = assert!(GRANULE_SECTORS == u64::BITS as u64, "one bit a sector");
 
@@ -219,11 +270,17 @@ impl<const N: usize> Fence<N> {
     // every copy on the way would be on a kernel's stack.
     #[inline(never)]
     pub fn new() -> Self {
-        const { assert!(N < NONE as usize, "a place is a u16, and one means none") };
+        const {
+            assert!(
+                N <= PLACES_MAX,
+                "a place has a bit, and its number is a u16"
+            )
+        };
         let mut fence = Self {
-            entries: [const { Entry::free(0) }; N],
+            entries: [const { Entry::FREE }; N],
             places: [0; N],
             live: 0,
+            in_use: [0; LIVE_WORDS],
             wide: 0,
             filter: [0; FILTER_WORDS],
             crowds: [0; FILTER_WORDS],
@@ -232,10 +289,22 @@ impl<const N: usize> Fence<N> {
             arrivals: 0,
         };
         for place in 0..N {
-            fence.entries[place].position = place as u16;
             fence.places[place] = place as u16;
         }
         fence
+    }
+
+    /// Takes in a change that surely meets no other: nearly every write. `None` says
+    /// nothing, and has changed nothing: [`arrive`](Self::arrive) knows.
+    ///
+    /// # Panics
+    /// If all places are taken: there are as many as frames.
+    #[inline(always)]
+    pub fn pass(&mut self, write: Write) -> Option<Ticket> {
+        let end = write.first.saturating_add(write.sectors.max(1));
+        let bits = Bits::of(write.slot, write.first, end);
+        let is_alone = !bits.is_wide() && self.wide == 0 && !self.is_met(&bits);
+        is_alone.then(|| Ticket(self.enter(write.slot, write.first, end, bits, true)))
     }
 
     /// Takes in a change. `same_bytes` is asked of unanswered ones with the same
@@ -250,62 +319,69 @@ impl<const N: usize> Fence<N> {
         write: Write,
         same_bytes: impl FnMut(Ticket) -> bool,
     ) -> Passage {
-        let slot = write.slot;
-        let first = write.first;
+        let (slot, first) = (write.slot, write.first);
         let end = first.saturating_add(write.sectors.max(1));
-        let bits = bits_of(slot, first, end);
-        let is_clean = match bits {
-            Some(bits) => bits
-                .iter()
-                .all(|&(word, mask)| self.filter[word] & mask == 0),
-            None => true,
-        };
+        let bits = Bits::of(slot, first, end);
+        let is_clean = !self.is_met(&bits);
         let mut blockers = 0;
-        if !is_clean || bits.is_none() || self.wide > 0 {
+        if !is_clean || bits.is_wide() || self.wide > 0 {
             match self.meet(slot, first, end, same_bytes) {
                 Met::Copy(of) => return Passage::Copy(of),
                 Met::Blockers(met) => blockers = met,
             }
         }
-        let place = self.places[usize::from(self.live)];
-        self.live += 1;
-        self.arrivals += 1;
-        match bits {
-            Some([(low, low_mask), (high, high_mask)]) => {
-                self.filter[low] |= low_mask;
-                self.filter[high] |= high_mask;
-                if !is_clean {
-                    self.crowds[low] += 1;
-                    self.crowds[high] += 1;
-                }
+        let place = self.enter(slot, first, end, bits, is_clean);
+        if bits.is_wide() {
+            self.wide += 1;
+        } else if !is_clean {
+            for word in bits.words() {
+                self.crowds[word] += 1;
             }
-            None => self.wide += 1,
+        }
+        if blockers == 0 {
+            return Passage::Go(Ticket(place));
         }
         let entry = &mut self.entries[usize::from(place)];
-        *entry = Entry {
-            first,
-            end,
-            arrived_us: now_us,
-            arrival: self.arrivals,
-            blockers,
-            slot,
-            clean: is_clean,
-            state: State::Running,
-            ..Entry::free(entry.position)
-        };
-        if blockers == 0 {
-            Passage::Go(Ticket(place))
-        } else {
-            self.append(place, State::Waiting);
-            Passage::Wait(Ticket(place))
-        }
+        entry.arrived_us = now_us;
+        entry.blockers = blockers;
+        self.append(place, State::Waiting);
+        Passage::Wait(Ticket(place))
+    }
+
+    /// Whether some of these bits are somebody's.
+    #[inline(always)]
+    fn is_met(&self, bits: &Bits) -> bool {
+        let [low, high] = bits.words();
+        self.filter[low] & bits.low_mask != 0 || self.filter[high] & bits.high_mask != 0
+    }
+
+    /// Gives a place to one that runs.
+    #[inline(always)]
+    fn enter(&mut self, slot: u8, first: u64, end: u64, bits: Bits, clean: bool) -> u16 {
+        let place = self.places[usize::from(self.live)];
+        self.live += 1;
+        self.in_use[usize::from(place >> 6) % LIVE_WORDS] |= 1 << (place & 63);
+        self.arrivals += 1;
+        let [low, high] = bits.words();
+        self.filter[low] |= bits.low_mask;
+        self.filter[high] |= bits.high_mask;
+        let entry = &mut self.entries[usize::from(place)];
+        entry.first = first;
+        entry.end = end;
+        entry.bits = bits;
+        entry.arrival = self.arrivals;
+        entry.slot = slot;
+        entry.clean = clean;
+        entry.blocks = false;
+        entry.state = State::Running;
+        place
     }
 
     /// One that was told to run has been answered.
     ///
     /// # Panics
     /// If it was not running.
-    #[inline]
+    #[inline(always)]
     pub fn finish(&mut self, ticket: Ticket) {
         let state = self.entries[usize::from(ticket.0)].state;
         assert!(state == State::Running, "what is finished was running");
@@ -358,8 +434,9 @@ impl<const N: usize> Fence<N> {
         self.live == 0
     }
 
-    fn live_places(&self) -> &[u16] {
-        &self.places[..usize::from(self.live)]
+    /// The places in use.
+    fn live_places(&self) -> impl Iterator<Item = u16> + use<N> {
+        places_in(self.in_use)
     }
 
     /// What a newcomer meets: one that says the same, or so many in its way.
@@ -373,7 +450,7 @@ impl<const N: usize> Fence<N> {
     ) -> Met {
         let met = |entry: &Entry| entry.overlaps(slot, first, end);
         let mut blockers = 0;
-        for &place in self.live_places() {
+        for place in self.live_places() {
             let entry = &self.entries[usize::from(place)];
             if met(entry) {
                 blockers += 1;
@@ -385,8 +462,7 @@ impl<const N: usize> Fence<N> {
             }
         }
         if blockers > 0 {
-            for index in 0..self.live {
-                let place = self.places[usize::from(index)];
+            for place in self.live_places() {
                 let entry = &mut self.entries[usize::from(place)];
                 entry.blocks |= met(entry);
             }
@@ -396,47 +472,45 @@ impl<const N: usize> Fence<N> {
 
     /// Takes one out of the places in use and out of the filter, and lets those go
     /// that waited for it alone.
-    #[inline]
+    #[inline(always)]
     fn leave(&mut self, place: u16) {
-        let entry = self.entries[usize::from(place)];
-        self.free(place, entry.position);
-        match bits_of(entry.slot, entry.first, entry.end) {
-            None => self.wide -= 1,
-            Some([(low, low_mask), (high, high_mask)]) => {
-                let crowd = self.crowds[low] | self.crowds[high];
-                if crowd == 0 {
-                    self.filter[low] &= !low_mask;
-                    self.filter[high] &= !high_mask;
-                } else {
-                    for word in [low, high] {
-                        self.crowds[word] -= u16::from(!entry.clean);
-                        self.refill(word);
-                    }
-                }
-            }
+        let entry = &mut self.entries[usize::from(place)];
+        entry.state = State::Free;
+        let (bits, clean, blocks) = (entry.bits, entry.clean, entry.blocks);
+        self.live -= 1;
+        self.places[usize::from(self.live)] = place;
+        self.in_use[usize::from(place >> 6) % LIVE_WORDS] &= !(1 << (place & 63));
+        let [low, high] = bits.words();
+        if self.crowds[low] | self.crowds[high] == 0 {
+            // If it was too wide, these are no bits.
+            self.filter[low] &= !bits.low_mask;
+            self.filter[high] &= !bits.high_mask;
+        } else if !bits.is_wide() {
+            self.leave_crowd(bits, clean);
         }
-        if entry.blocks {
-            self.release(&entry);
+        if bits.is_wide() {
+            self.wide -= 1;
+        }
+        if blocks {
+            self.release(place);
         }
     }
 
-    fn free(&mut self, place: u16, position: u16) {
-        self.live -= 1;
-        let last = self.places[usize::from(self.live)];
-        self.places[usize::from(position)] = last;
-        self.places[usize::from(self.live)] = place;
-        self.entries[usize::from(last)].position = position;
-        self.entries[usize::from(place)].position = self.live;
-        self.entries[usize::from(place)].state = State::Free;
+    #[cold]
+    #[inline(never)]
+    fn leave_crowd(&mut self, bits: Bits, clean: bool) {
+        for word in bits.words() {
+            self.crowds[word] -= u16::from(!clean);
+            self.refill(word);
+        }
     }
 
     /// Makes a word of the filter anew from what is live.
     #[cold]
     fn refill(&mut self, word: usize) {
         let mut mask = 0;
-        for &place in self.live_places() {
-            let entry = &self.entries[usize::from(place)];
-            for (own, bits) in bits_of(entry.slot, entry.first, entry.end).unwrap_or_default() {
+        for place in self.live_places() {
+            for (own, bits) in self.entries[usize::from(place)].bits.halves() {
                 if own == word {
                     mask |= bits;
                 }
@@ -445,11 +519,13 @@ impl<const N: usize> Fence<N> {
         self.filter[word] = mask;
     }
 
-    /// the younger ones that waited for `gone` wait for one less.
+    /// the younger ones that waited for the one that has left `place` wait
+    /// for one less.
     #[cold]
-    fn release(&mut self, gone: &Entry) {
-        for index in 0..self.live {
-            let place = self.places[usize::from(index)];
+    #[inline(never)]
+    fn release(&mut self, place: u16) {
+        let gone = self.entries[usize::from(place)];
+        for place in self.live_places() {
             let entry = &mut self.entries[usize::from(place)];
             let waited =
                 entry.arrival > gone.arrival && entry.overlaps(gone.slot, gone.first, gone.end);
@@ -499,6 +575,18 @@ impl<const N: usize> Fence<N> {
             _ => self.entries[usize::from(next)].previous = previous,
         }
     }
+}
+
+/// The places whose bits are set.
+fn places_in(words: [u64; LIVE_WORDS]) -> impl Iterator<Item = u16> {
+    (0_u16..).zip(words).flat_map(|(word, mut bits)| {
+        core::iter::from_fn(move || {
+            let bit = bits.trailing_zeros() as u16;
+            // The lowest bit that is set; of none, none.
+            bits &= bits.wrapping_sub(1);
+            (bit < 64).then_some(word * 64 + bit)
+        })
+    })
 }
 
 /// See [`Fence::meet`].

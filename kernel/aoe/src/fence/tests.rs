@@ -44,9 +44,9 @@ fn wait<const N: usize>(fence: &mut Fence<N>, write: Write) -> Ticket {
 /// What the filter must be: the bits of what is live.
 fn check_filter<const N: usize>(fence: &Fence<N>) {
     let mut filter: BTreeMap<usize, u64> = BTreeMap::new();
-    for &place in fence.live_places() {
+    for place in fence.live_places() {
         let entry = &fence.entries[usize::from(place)];
-        for (word, mask) in bits_of(entry.slot, entry.first, entry.end).unwrap_or_default() {
+        for (word, mask) in Bits::of(entry.slot, entry.first, entry.end).halves() {
             *filter.entry(word).or_default() |= mask;
         }
     }
@@ -58,6 +58,7 @@ fn check_filter<const N: usize>(fence: &Fence<N>) {
 /// An empty fence has no trace of what was in it.
 fn check_empty<const N: usize>(fence: &Fence<N>) {
     assert!(fence.is_empty());
+    assert_eq!(fence.live_places().count(), 0);
     assert_eq!(fence.wide, 0);
     assert!(fence.filter.iter().all(|&word| word == 0));
     assert!(fence.crowds.iter().all(|&crowd| crowd == 0));
@@ -284,7 +285,11 @@ fn strangers_whose_bits_collide_run_together_and_leave_the_filter_right() {
         .expect("1,024 words");
     let first = go(&mut fence, write(0, 8));
     let second = go(&mut fence, write(stranger * GRANULE_SECTORS + 4, 8));
-    assert_eq!(fence.crowds[word], 2, "met foreign bits, in both halves");
+    assert_eq!(
+        fence.crowds[usize::from(word)],
+        2,
+        "met foreign bits, in both halves"
+    );
     let third = go(&mut fence, write(16, 4));
     fence.finish(first);
     check_filter(&fence);
@@ -631,16 +636,17 @@ fn a_range_has_the_bits_of_its_sectors_and_no_other() {
         for sectors in 1..=GRANULE_SECTORS {
             let mut expected = BTreeMap::<usize, u64>::new();
             for lba in first..first + sectors {
-                let word = word_of(3, lba / GRANULE_SECTORS);
+                let word = word_of(3, lba / GRANULE_SECTORS).into();
                 *expected.entry(word).or_default() |= 1 << (lba % GRANULE_SECTORS);
             }
             let mut found = BTreeMap::<usize, u64>::new();
-            let bits = bits_of(3, first, first + sectors);
-            for (word, bits) in bits.expect("it is narrow enough") {
+            let bits = Bits::of(3, first, first + sectors);
+            assert!(!bits.is_wide(), "it is narrow enough");
+            for (word, bits) in bits.halves() {
                 *found.entry(word).or_default() |= bits;
             }
             assert_eq!(found, expected, "{sectors} sectors from {first} on");
         }
-        assert_eq!(bits_of(3, first, first + GRANULE_SECTORS + 1), None);
+        assert!(Bits::of(3, first, first + GRANULE_SECTORS + 1).is_wide());
     }
 }
