@@ -6,8 +6,10 @@
 //! that spinning was for nothing, and it shrinks to nothing. An idle node uses
 //! no processor, a busy one never sleeps.
 
-/// Longest spin that is learned. About ten times what a sleep costs in a guest.
-pub const SPIN_MAX_US: u32 = 100;
+/// Longest spin that is learned. A lone host asks again 100 to 200 us after an
+/// answer: its own wake-up and the network, twice. Whoever sleeps in between pays an
+/// interrupt and its end, an exit each in a guest, for every request.
+pub const SPIN_MAX_US: u32 = 250;
 /// The first spin that is tried once sleeps turn out short.
 pub const SPIN_FIRST_US: u32 = 10;
 
