@@ -39,8 +39,8 @@ pub(super) fn dirty_memory(context: &mut Context) -> Result<Report, Failure> {
     let boot = context.boot().clone();
     let tries = [
         ("a5-64", Dirt::Byte(0xa5), 64, Board::Q35, &boot.boot_file),
-        ("ff-16", Dirt::Byte(0xff), 16, Board::Q35, &boot.boot_file),
-        ("noise-16", Dirt::Noise(1), 16, Board::Q35, &boot.elf),
+        ("ff-8", Dirt::Byte(0xff), 8, Board::Q35, &boot.boot_file),
+        ("noise-8", Dirt::Noise(1), 8, Board::Q35, &boot.elf),
         ("noise-pc", Dirt::Noise(2), 16, Board::Pc, &boot.boot_file),
         ("noise-micro", Dirt::Noise(3), 16, Board::Microvm, &boot.elf),
     ];

@@ -105,7 +105,7 @@ static ALL: &[Scenario] = &[
     },
     Scenario {
         name: "dirty-memory",
-        sentence: "the node does not rely on memory being zero, and 16 MiB of it are enough",
+        sentence: "the node does not rely on memory being zero, and 8 MiB of it are enough",
         limit: seconds(60),
         linux: false,
         neighbours: None,
