@@ -631,6 +631,16 @@ impl Machine {
         Some(first.saturating_duration_since(self.started))
     }
 
+    /// The time from QEMU's start to the first AoE answer, an announcement being one.
+    pub fn first_answer_after(&self) -> Option<Duration> {
+        let first = self
+            .cables
+            .iter()
+            .filter_map(|cable| cable.counters().first_answer)
+            .min()?;
+        Some(first.saturating_duration_since(self.started))
+    }
+
     /// Waits for that first frame.
     pub fn wait_for_first_aoe(&mut self, within: Duration) -> Result<Duration, Failure> {
         let deadline = Instant::now() + within;

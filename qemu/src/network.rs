@@ -110,6 +110,8 @@ pub struct Counters {
     pub faulted: u64,
     /// When the first AoE frame came in from the port.
     pub first_aoe: Option<Instant>,
+    /// When the first AoE answer came in from the port: an announcement is one.
+    pub first_answer: Option<Instant>,
 }
 
 /// The switch. Clones are handles to the same one; it ends with the last handle.
@@ -271,6 +273,9 @@ impl Shared {
         port.counters.received += 1;
         if port.counters.first_aoe.is_none() && ethertype(frame) == Some(ETHERTYPE_AOE) {
             port.counters.first_aoe = Some(Instant::now());
+        }
+        if port.counters.first_answer.is_none() && is_answer(frame) {
+            port.counters.first_answer = Some(Instant::now());
         }
         if let Some(capture) = &mut state.capture
             && capture.record(frame).is_err()
@@ -460,6 +465,13 @@ fn addresses(frame: &[u8]) -> Option<(Mac, Mac)> {
 fn ethertype(frame: &[u8]) -> Option<u16> {
     let bytes = frame.get(12..14)?;
     Some(u16::from_be_bytes(bytes.try_into().expect("two bytes")))
+}
+
+/// Whether it is an AoE frame with the response flag (AoE header, Flags).
+fn is_answer(frame: &[u8]) -> bool {
+    const RESPONSE: u8 = 1 << 3;
+    let flags = frame.get(14).copied().unwrap_or(0);
+    ethertype(frame) == Some(ETHERTYPE_AOE) && flags & RESPONSE != 0
 }
 
 fn read_frames(mut link: UnixStream, port: usize, shared: &Weak<Shared>) {

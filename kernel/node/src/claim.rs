@@ -24,11 +24,15 @@ use alloc::boxed::Box;
 use aoe::{Address, Mac};
 use io::{Disk, Frame, Instant, Nic};
 
-/// How long an answer to our question may take. On a LAN it takes less than one.
-pub const ANSWER_US: u64 = 100_000;
+/// How long nobody must have answered our question. On a LAN an answer takes less
+/// than a millisecond. One that comes later still than this counts as well: who has
+/// gone online is new for a while and yields to it at once, so all that a longer wait
+/// would save is the time by which that answer is late; and a host that boots from us
+/// waits for every millisecond of it.
+pub const ANSWER_US: u64 = 15_000;
 /// When the question is repeated, and how long an export counts as new.
 const AGAIN_US: u64 = 1_000_000;
-const NEW_US: u64 = AGAIN_US + 2 * ANSWER_US;
+const NEW_US: u64 = AGAIN_US + 200_000;
 /// When who has yielded asks again: the lower MAC first.
 const RECHECK_US: [u64; 2] = [5_000_000, 11_000_000];
 /// When one that stays asks again, and when nobody is there any more.

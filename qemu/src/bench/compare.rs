@@ -80,7 +80,7 @@ pub struct Idle {
     pub instructions_per_second: f64,
 }
 
-/// From the start of QEMU to the first frame.
+/// From the start of QEMU to the first answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
     /// Who.

@@ -83,7 +83,7 @@ pub fn page(all: &Comparison) -> String {
     );
     figure(
         &mut body,
-        "From the start of QEMU to the first frame",
+        "From the start of QEMU to the first answer",
         "Median of the starts, the line from the fastest to the slowest.",
         &per_target(all.starts.iter().map(|start| {
             let text = format!("{:.0} ms", start.milliseconds.median);

@@ -56,7 +56,7 @@ pub fn comparison(all: &Comparison) -> String {
     for (idle, start) in all.idle.iter().zip(&all.starts) {
         let _ = writeln!(
             text,
-            "{:<9}  idle: {:>9.0} instructions/s   start to first frame: {:>6.0} ms ({:.0} to {:.0})",
+            "{:<9}  idle: {:>9.0} instructions/s   start to first answer: {:>6.0} ms ({:.0} to {:.0})",
             idle.target.name(),
             idle.instructions_per_second,
             start.milliseconds.median,

@@ -167,8 +167,8 @@ impl Serving {
             .map_or_else(|| Ok(Counts::default()), Counter::read)
     }
 
-    /// From QEMU's start to the first AoE frame.
+    /// From QEMU's start to the first AoE answer, an announcement being one.
     pub(super) fn first_answer(&self) -> Duration {
-        self.machine.first_aoe_after().unwrap_or_default()
+        self.machine.first_answer_after().unwrap_or_default()
     }
 }
