@@ -47,6 +47,9 @@ pub const CURL: Tool = Tool::new("curl", "usr/bin/curl", &["curl"]);
 /// ICMP echo.
 pub const PING: Tool = Tool::new("ping", "bin/ping", &["iputils-ping"]);
 
+/// Takes frames apart.
+pub const TCPDUMP: Tool = Tool::new("tcpdump", "usr/bin/tcpdump", &["tcpdump"]);
+
 /// Another AoE target.
 pub const VBLADE: Tool = Tool::new("vblade", "usr/sbin/vblade", &["vblade"]);
 /// Collects figures.

@@ -330,6 +330,15 @@ static ALL: &[Scenario] = &[
         run: manage::page,
     },
     Scenario {
+        name: "manage-capture",
+        sentence: "tcpdump reads the node's own capture: every frame as it was sent and answered, \
+                   none missing, and nobody's data",
+        limit: seconds(90),
+        linux: false,
+        neighbours: Some(&[tools::CURL, tools::TCPDUMP]),
+        run: manage::capture,
+    },
+    Scenario {
         name: "manage-crowd",
         sentence: "a thousand clients that never end a request wait for each other: hosts and an \
                    operator are served, and no frame is lost",

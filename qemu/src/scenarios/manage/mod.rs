@@ -4,6 +4,7 @@
 //! DHCP and passes a port of our loopback on to its port 80. What it tells there
 //! must be what our own initiator did on the first card.
 
+mod capture;
 mod claims;
 mod crowd;
 mod metrics;
@@ -12,6 +13,7 @@ mod people;
 mod prometheus;
 mod servers;
 
+pub(super) use capture::capture;
 pub(super) use claims::claims;
 pub(super) use crowd::{crowd, crowd_times};
 pub(super) use page::page;
