@@ -49,6 +49,8 @@ pub const PING: Tool = Tool::new("ping", "bin/ping", &["iputils-ping"]);
 
 /// Takes frames apart.
 pub const TCPDUMP: Tool = Tool::new("tcpdump", "usr/bin/tcpdump", &["tcpdump"]);
+/// A browser for a terminal.
+pub const W3M: Tool = Tool::new("w3m", "usr/bin/w3m", &["w3m"]);
 
 /// Another AoE target.
 pub const VBLADE: Tool = Tool::new("vblade", "usr/sbin/vblade", &["vblade"]);

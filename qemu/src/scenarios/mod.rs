@@ -326,7 +326,7 @@ static ALL: &[Scenario] = &[
                    numbers that hosts counted and nothing in its console",
         limit: seconds(150),
         linux: false,
-        neighbours: Some(&[tools::CHROMIUM, tools::FONTS]),
+        neighbours: Some(&[tools::CHROMIUM, tools::FONTS, tools::W3M]),
         run: manage::page,
     },
     Scenario {

@@ -1,18 +1,20 @@
 //! The page in a real browser, as a person would look at it.
 //!
 //! Under load it is looked at light and dark, wide and as narrow as a telephone, and
-//! pictures are left in the scenario's folder for a person to judge. Then the load
-//! ends, and what stands in the tables must be what the API tells and what our own
-//! initiator counted: figures at rest do not depend on when they are read.
+//! in a terminal; pictures and text are left in the scenario's folder for a person to
+//! judge. Then the load ends, and what stands in the tables must be what the API tells
+//! and what our own initiator counted: figures at rest do not depend on when they are
+//! read.
 
 use super::super::world::{self, CLIENT, NODE, blame, must};
 use super::people::People;
 use super::{SECTORS, is_near, under_load};
 use crate::browser::{Browser, Scheme};
 use crate::client::Client;
-use crate::neighbour::Neighbour;
-use crate::{Context, Disk, Failure, Machine, Nic, OrFail, Report};
+use crate::neighbour::{self, Neighbour};
+use crate::{Context, Disk, Failure, Machine, Nic, OrFail, Report, tools};
 use serde_json::Value;
+use std::fs;
 use std::thread;
 use std::time::Duration;
 
@@ -26,6 +28,35 @@ const PAGE_BYTES_MAX: usize = 40_000;
 const LOAD: Duration = Duration::from_secs(9);
 /// Widths at which nothing may stick out: ours, a tablet's, a telephone's.
 const WIDTHS: [u32; 3] = [1240, 800, 380];
+
+/// What somebody reads from top to bottom, with a space where words would run together.
+const IN_ORDER: [&str; 25] = [
+    "ublade cellar",
+    "serving every port has a link, every disk is well",
+    " requests in the last second",
+    " of the time awake",
+    "Requests per second",
+    "reads, at most ",
+    " writes, at most ",
+    "5 min ago highest line ",
+    "Worth a look",
+    "eth1 has MTU 1500",
+    "Exports 2",
+    "e5.0 ",
+    "read-write",
+    "read-only (the disk's own flag)",
+    "Latency",
+    "p99.9",
+    "Disks 2",
+    "Ports 2",
+    "Clients of the last minute 1",
+    "modprobe aoe && aoe-discover && ls /dev/etherd/e5.0",
+    "ublade.slot.0=serial:first",
+    "curl http://10.9.0.5/api/v1/status",
+    "curl -o frames.pcapng 'http://10.9.0.5/debug/pcap?seconds=10'",
+    "Log",
+    "/readyz",
+];
 
 /// What is read off the page: the tiles, and the tables by their headings.
 const READ: &str = "({\
@@ -79,7 +110,8 @@ pub(in super::super) fn page(context: &mut Context) -> Result<Report, Failure> {
         let page = people.get("/")?.is("200")?;
         must(page.len() < PAGE_BYTES_MAX, node, || {
             format!("the page has {} bytes", page.len())
-        })
+        })?;
+        read_as_text(context, node, &page)
     })?;
 
     let loads = browser.loads();
@@ -144,6 +176,26 @@ pub(in super::super) fn page(context: &mut Context) -> Result<Report, Failure> {
         context.folder().display()
     ));
     Ok(report)
+}
+
+/// Reads the page as a browser of a terminal shows it, which knows no styles, no
+/// pictures and no scripts.
+fn read_as_text(context: &Context, node: &Machine, page: &str) -> Result<(), Failure> {
+    let file = context.folder().join("page.html");
+    fs::write(&file, page).or_fail("the page can be kept")?;
+    let mut command = tools::W3M.command(context.debs())?;
+    command.args(["-dump", "-cols", "100", "-T", "text/html", "-I", "UTF-8"]);
+    let text = neighbour::output(command.arg(&file))?;
+    fs::write(context.folder().join("page.txt"), &text).or_fail("the text can be kept")?;
+    let mut rest = text.as_str();
+    for words in IN_ORDER {
+        let found = rest.split_once(words);
+        must(found.is_some(), node, || {
+            format!("as text the page has no {words:?} after what comes before it:\n{text}")
+        })?;
+        rest = found.map_or("", |(_, rest)| rest);
+    }
+    Ok(())
 }
 
 /// A number as a person reads it: `1,234,567`.

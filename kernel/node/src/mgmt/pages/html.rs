@@ -188,6 +188,9 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
         if let Some(us) = self.wall.unix_us(self.now) {
             put!(out, " · {}", crate::mgmt::time::Utc(us));
         }
+        if !self.node.keeps_state() {
+            out.put(" · no boot disk, so what is set here lasts until the next start");
+        }
         out.put("</p></header><main>\n");
     }
 
@@ -204,37 +207,37 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
         out.put("<section class=\"tiles\">");
         put!(
             out,
-            "<div><b>{}</b><span>requests in the last second</span></div>",
+            "<div><b>{}</b> <span>requests in the last second</span></div>",
             Grouped(u64::from(last.reads) + u64::from(last.writes))
         );
         put!(
             out,
-            "<div><b>{}</b><span>in the last second</span></div>",
+            "<div><b>{}</b> <span>in the last second</span></div>",
             Rate((u64::from(last.sectors_read) + u64::from(last.sectors_written)) * 512)
         );
         match total.percentile_us(990) {
             Some(us) => put!(
                 out,
-                "<div><b>&lt; {}</b><span>99 % of all requests</span></div>",
+                "<div><b>&lt; {}</b> <span>99 % of all requests</span></div>",
                 Short(us)
             ),
-            None => out.put("<div><b>-</b><span>no request yet</span></div>"),
+            None => out.put("<div><b>-</b> <span>no request yet</span></div>"),
         }
         put!(
             out,
-            "<div><b>{}</b><span>clients in the last minute</span></div>",
+            "<div><b>{}</b> <span>clients in the last minute</span></div>",
             self.clients().count()
         );
         put!(
             out,
-            "<div><b>{}</b><span>requests since the start, {} failed</span></div>",
+            "<div><b>{}</b> <span>requests since the start, {} failed</span></div>",
             Grouped(work.all()),
             Grouped(work.failed)
         );
         let busy = self.busy_permille();
         put!(
             out,
-            "<div><b>{}.{} %</b><span>of the time awake</span></div></section>\n",
+            "<div><b>{}.{} %</b> <span>of the time awake</span></div></section>\n",
             busy / 10,
             busy % 10
         );
@@ -268,7 +271,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
         );
         put!(
             out,
-            "<span class=\"r\">reads, at most {}</span>",
+            "<span class=\"r\">reads, at most {}</span> ",
             Shown(*curve, peak(&reads))
         );
         put!(
@@ -316,7 +319,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
         }
         put!(
             out,
-            "</svg><div class=\"axis\"><span>5 min ago</span><span>highest line {}</span><span>now</span></div></figure>\n",
+            "</svg><div class=\"axis\"><span>5 min ago</span> <span>highest line {}</span> <span>now</span></div></figure>\n",
             Shown(*curve, top)
         );
     }
@@ -449,7 +452,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
     }
 
     fn page_latency(&self, out: &mut Out<'_>) {
-        out.put("<section><h2>Latency</h2><div class=\"scroll\"><table><thead><tr><th>Stage<th class=\"n\">Half<th class=\"n\">99 %<th class=\"n\">99.9 %<th>1 µs to 4 s</thead><tbody>");
+        out.put("<section><h2>Latency</h2><div class=\"scroll\"><table><thead><tr><th>Stage<th class=\"n\">p50<th class=\"n\">p99<th class=\"n\">p99.9<th>1 µs to 4 s</thead><tbody>");
         let stages = self.stages();
         let words = [
             "request, from taking over to answer",
@@ -606,7 +609,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                 export.target.address()
             );
         }
-        out.put("</pre>");
+        out.put("</pre></dd>");
         let is_loose = |export: &&crate::Export| {
             export.planned.by_order && !self.disk_of(export).disk.identity().serial.is_empty()
         };
@@ -624,14 +627,14 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     Html(serial)
                 );
             }
-            out.put("</pre>");
+            out.put("</pre></dd>");
         }
         if node
             .exports
             .iter()
             .any(|export| export.planned.access == Access::ReadOnlyByDefault)
         {
-            out.put("<dt>To let hosts write<dd><pre>ublade.rw=all</pre>");
+            out.put("<dt>To let hosts write<dd><pre>ublade.rw=all</pre></dd>");
         }
         if let Some(cidr) = self.lease.cidr {
             let port = self.facts.http_port;
@@ -642,17 +645,26 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
             };
             put!(
                 out,
-                "<dt>The figures of this page<dd><pre>curl http://{}{colon}{number}/api/v1/status",
+                "<dt>The figures of this page, and what passes the ports, for Wireshark<dd><pre>curl http://{}{colon}{number}/api/v1/status",
+                cidr.address()
+            );
+            let token = match self.token().is_empty() {
+                true => "",
+                false => " -H \"Authorization: Bearer $TOKEN\"",
+            };
+            put!(
+                out,
+                "\ncurl{token} -o frames.pcapng 'http://{}{colon}{number}/debug/pcap?seconds=10'",
                 cidr.address()
             );
             if !self.token().is_empty() {
                 put!(
                     out,
-                    "\ncurl -X POST -H \"Authorization: Bearer $TOKEN\" http://{}{colon}{number}/api/v1/reboot",
+                    "\ncurl{token} -X POST http://{}{colon}{number}/api/v1/reboot",
                     cidr.address()
                 );
             }
-            out.put("</pre>");
+            out.put("</pre></dd>");
         }
         out.put("</dl></section>\n");
     }
