@@ -1,5 +1,5 @@
-//! Somebody at the serial port of a node: what is typed is answered, and what is
-//! saved there is in force after a restart.
+//! Somebody at the serial port of a node: what is typed is answered, what is saved
+//! there is in force after a restart, and what was before can be had back.
 
 use super::own_disk::boot_disk;
 use super::world::NODE;
@@ -53,6 +53,12 @@ pub(super) fn console(context: &mut Context) -> Result<Report, Failure> {
     node.wait_for("setting rw=none (command line)", within)?;
     node.type_in("exports\r")?;
     report.note(node.wait_for("e78.0  1 MiB  ", within)?);
+    // Before that nothing was saved, and the file has the word again.
+    node.type_in("restore\r")?;
+    node.wait_for("settings are saved on the boot disk", within)?;
+    node.type_in("reboot\r")?;
+    node.wait_for("restart: everything is answered and flushed", within)?;
+    report.note(node.wait_for("setting shelf=77 (ublade.conf)", within)?);
     node.quit()?;
     Ok(report)
 }

@@ -139,8 +139,8 @@ static ALL: &[Scenario] = &[
     },
     Scenario {
         name: "console",
-        sentence: "whoever types on the serial port is answered, and what is saved there holds \
-                   after a restart",
+        sentence: "whoever types on the serial port is answered, what is saved there holds after \
+                   a restart, and what was before comes back",
         limit: seconds(60),
         linux: false,
         neighbours: None,

@@ -203,7 +203,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
         self.keeper.save(text);
         Told {
             pending: Some(SETTINGS),
-            ..Told::done(format_args!("settings are saved{effect}"))
+            ..Told::done(format_args!("settings are saved on the boot disk{effect}"))
         }
     }
 }

@@ -72,6 +72,7 @@ impl<'a> Command<'a> {
             ("trace", _) => Self::Show(Show::Trace),
             ("set", _) => Self::Show(Show::Settings),
             ("save", _) => Self::Do(Wish::SaveSet, ""),
+            ("restore", _) => Self::Do(Wish::SavePrevious, ""),
             ("reboot", _) => Self::Do(Wish::Stop(Order::Restart), ""),
             ("poweroff", _) => Self::Do(Wish::Stop(Order::PowerOff), ""),
             _ => Self::Unknown,

@@ -37,7 +37,8 @@ status, exports, disks, ports, clients   what there is, and how it is
 hist      latency by stage          log, trace   what happened
 set       every setting, and who said it
 set KEY=VALUE, unset KEY            change one; most take effect at the next start
-save      keep what was set; what was saved before is kept beside it
+save      keep what was set on the boot disk, beside what was saved before
+restore   save again what was saved before; twice, and all is as it was
 online N, offline N                 slot N answers, or is silent
 token TOKEN                         for a console that needs it before changes
 reboot, poweroff                    finish what is under way, flush, go

@@ -133,6 +133,28 @@ fn what_is_set_holds_now_or_later_and_lasts_when_it_is_saved() {
 }
 
 #[test]
+fn what_was_saved_before_comes_back_and_goes_again() {
+    let mut world = with_boot_disk();
+    typed(&mut world, b"set hostname=cellar\rset rw=all\rsave\r");
+    let first = b"hostname=cellar\nrw=all\n";
+    assert_eq!(world.node.keeper.saved(), first);
+    typed(&mut world, b"set hostname=attic\runset rw\rsave\r");
+    assert_eq!(world.node.keeper.saved(), b"hostname=attic\n");
+    let shown = typed(&mut world, b"restore\r");
+    assert!(
+        shown.contains("saved on the boot disk; in force now: hostname"),
+        "{shown}"
+    );
+    assert_eq!(world.node.keeper.saved(), first);
+    assert_eq!(world.node.hostname.as_str(), "cellar");
+    // What can be set and saved next begins with it.
+    typed(&mut world, b"restore\r");
+    assert_eq!(world.node.keeper.saved(), b"hostname=attic\n");
+    typed(&mut world, b"set log=warn\rsave\r");
+    assert_eq!(world.node.keeper.saved(), b"hostname=attic\nlog=warn\n");
+}
+
+#[test]
 fn a_save_is_told_when_it_is_durable() {
     let mut world = with_boot_disk();
     typed(&mut world, b"set rw=all\r");

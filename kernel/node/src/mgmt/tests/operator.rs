@@ -142,7 +142,7 @@ fn saved_settings_hold_from_the_next_start_on() {
     assert_told(
         &answer,
         200,
-        "settings are saved; in force now: hostname; from the next start on: rw",
+        "settings are saved on the boot disk; in force now: hostname; from the next start on: rw",
     );
     let config = host.get(50_001, "/api/v1/config");
     for row in [
