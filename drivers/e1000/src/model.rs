@@ -27,9 +27,9 @@ use crate::registers::{
     Registers, RingControl, RingPlace, Transmit, ten,
 };
 use crate::ring::DESCRIPTOR_BYTES;
-use io::{Frame, Instant, SLOT_BYTES};
-use pci::shared::device::Memory;
-use pci::{DeviceMemory, Message, Resources};
+use io::model::Cable;
+use io::{Frame, Text};
+use pci::model::{Interrupt, Machine};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -38,8 +38,6 @@ use std::vec::Vec;
 
 /// The address in its EEPROM.
 pub const MAC: [u8; 6] = [0x02, 0, 0, 0, 0x0e, 0x10];
-/// Time that a look at the clock takes.
-const CLOCK_US: u64 = 100;
 /// How long the card takes to reset.
 const RESET_US: u64 = 15_000;
 /// How long a chip of ten gigabits is not ready after that.
@@ -77,19 +75,14 @@ pub struct Model {
 struct State {
     chip: Chip,
     quirks: Quirks,
-    memory: Memory,
-    frames: usize,
-    now_us: u64,
+    machine: Machine,
     words: BTreeMap<usize, u32>,
     resets_until_us: u64,
     was_reset: bool,
     rings_run_at_us: u64,
-    causes: u32,
-    mask: u32,
-    messages: u64,
+    interrupt: Interrupt,
     link: bool,
     is_gone: bool,
-    memory_is_short: bool,
 }
 
 impl Model {
@@ -98,19 +91,14 @@ impl Model {
         let mut state = State {
             chip,
             quirks,
-            memory: Memory::default(),
-            frames,
-            now_us: 0,
+            machine: Machine::new(frames),
             words: BTreeMap::new(),
             resets_until_us: 0,
             was_reset: false,
             rings_run_at_us: 0,
-            causes: 0,
-            mask: u32::MAX,
-            messages: 0,
+            interrupt: Interrupt::new(0, u32::MAX),
             link: !quirks.sleeps,
             is_gone: false,
-            memory_is_short: false,
         };
         state.load_address();
         let receive = Places::of(chip.kind).receive;
@@ -122,33 +110,18 @@ impl Model {
 
     /// Resets and starts the card, as [`crate::attach`] does.
     pub fn start(&self, has_interrupt: bool) -> Result<Card<Window>, Error> {
-        let mut machine = Machine(self.clone());
+        let mut machine = self.state.borrow().machine.clone();
         let window = Window(self.clone());
         let chip = self.state.borrow().chip;
         let mac = card::reset(&window, chip.kind, &machine)?;
-        let name = "00:02.0 card";
+        let name = Text::<48>::format(format_args!("00:02.0 {}", chip.kind));
+        let name = name.as_str();
         Card::start(window, chip, mac, has_interrupt, &mut machine, name)
     }
 
     /// The machine has no memory for rings.
     pub fn shorten_memory(&self) {
-        self.state.borrow_mut().memory_is_short = true;
-    }
-
-    /// `count` frames, each in memory of its own that ends where its slot ends.
-    pub fn frames(&self, count: usize) -> Vec<Frame> {
-        let mut state = self.state.borrow_mut();
-        let frames = (0..count).flat_map(|_| {
-            let memory = state.memory.hand_out(SLOT_BYTES, 512, 0);
-            io::carve(memory)
-        });
-        frames.collect()
-    }
-
-    /// A frame arrives. False if the card drops it: for want of a descriptor, a link,
-    /// or because it is too long.
-    pub fn receive(&self, wire: &[u8]) -> bool {
-        self.state.borrow_mut().receive(wire, 0)
+        self.state.borrow().machine.shorten_memory();
     }
 
     /// A frame arrives damaged, and the card passes it on with the error bits `errors`.
@@ -156,8 +129,22 @@ impl Model {
         self.state.borrow_mut().receive(wire, errors)
     }
 
-    /// Sends at most `count` frames and returns them.
-    pub fn send(&self, count: usize) -> Vec<Vec<u8>> {
+    /// A register as it stands.
+    pub fn word(&self, offset: usize) -> u32 {
+        self.state.borrow().word(offset)
+    }
+}
+
+impl Cable for Model {
+    fn frames(&self, count: usize) -> Vec<Frame> {
+        self.state.borrow().machine.carve(count)
+    }
+
+    fn receive(&self, wire: &[u8]) -> bool {
+        self.state.borrow_mut().receive(wire, 0)
+    }
+
+    fn send(&self, count: usize) -> Vec<Vec<u8>> {
         let mut state = self.state.borrow_mut();
         let mut sent = Vec::new();
         while sent.len() < count
@@ -168,30 +155,22 @@ impl Model {
         sent
     }
 
-    /// Pulls the cable or puts it back.
-    pub fn set_link(&self, up: bool) {
+    fn set_link(&self, up: bool) {
         let mut state = self.state.borrow_mut();
         state.link = up;
         let cause = match state.chip.kind {
             Kind::Ixgbe => ten::LINK_CHANGED,
             _ => Causes::LINK.bits(),
         };
-        state.raise(cause);
+        state.interrupt.raise(cause);
     }
 
-    /// Is pulled out.
-    pub fn vanish(&self) {
+    fn vanish(&self) {
         self.state.borrow_mut().is_gone = true;
     }
 
-    /// Messages so far.
-    pub fn messages(&self) -> u64 {
-        self.state.borrow().messages
-    }
-
-    /// A register as it stands.
-    pub fn word(&self, offset: usize) -> u32 {
-        self.state.borrow().word(offset)
+    fn messages(&self) -> u64 {
+        self.state.borrow().interrupt.messages()
     }
 }
 
@@ -216,14 +195,6 @@ impl State {
         }
     }
 
-    fn raise(&mut self, causes: u32) {
-        let before = self.causes & self.mask;
-        self.causes |= causes;
-        if before == 0 && self.causes & self.mask != 0 {
-            self.messages += 1;
-        }
-    }
-
     /// First descriptor that is the card's, end of them, places.
     fn ring(&self, place: RingPlace) -> (usize, usize, usize) {
         let places = self.word(place.bytes()) as usize / DESCRIPTOR_BYTES;
@@ -234,10 +205,7 @@ impl State {
     fn descriptor(&self, place: RingPlace, index: usize) -> (u64, [u32; 4]) {
         let [low, high] = place.base().map(|at| u64::from(self.word(at)));
         let at = (high << 32 | low) + (index * DESCRIPTOR_BYTES) as u64;
-        let mut bytes = [0; DESCRIPTOR_BYTES];
-        self.memory.read(at, &mut bytes);
-        let words = bytes.as_chunks::<4>().0;
-        (at, [0, 1, 2, 3].map(|word| u32::from_le_bytes(words[word])))
+        (at, self.machine.words(at))
     }
 
     fn buffer_bytes(&self) -> usize {
@@ -293,21 +261,21 @@ impl State {
             let (at, words) = self.descriptor(place, head);
             assert_eq!(words[2..], [0, 0], "what was lent to receive is clear");
             let buffer = u64::from(words[1]) << 32 | u64::from(words[0]);
-            self.memory.write(buffer, piece);
+            self.machine.write(buffer, piece);
             let is_last = pieces.peek().is_none();
             let status = 1 | u32::from(is_last) << 1;
             let (errors, bytes) = (u32::from(errors), piece.len() as u32);
             if self.chip.kind.is_later() {
-                self.memory.write(at + 12, &bytes.to_le_bytes());
-                self.memory.release(at + 8, status | errors << 24);
+                self.machine.write(at + 12, &bytes.to_le_bytes());
+                self.machine.release(at + 8, status | errors << 24);
             } else {
-                self.memory.write(at + 8, &bytes.to_le_bytes());
-                self.memory.release(at + 12, status | errors << 8);
+                self.machine.write(at + 8, &bytes.to_le_bytes());
+                self.machine.release(at + 12, status | errors << 8);
             }
             head = (head + 1) % places;
         }
         self.words.insert(place.head(), head as u32);
-        self.raise(if is_ten {
+        self.interrupt.raise(if is_ten {
             ten::RECEIVED
         } else {
             Causes::RECEIVED.bits()
@@ -337,8 +305,8 @@ impl State {
         }
         let mut wire = vec![0; bytes];
         let buffer = u64::from(words[1]) << 32 | u64::from(words[0]);
-        self.memory.read(buffer, &mut wire);
-        self.memory.release(at + 12, words[3] | 1);
+        self.machine.read(buffer, &mut wire);
+        self.machine.release(at + 12, words[3] | 1);
         let head = (head + 1) % places;
         self.words.insert(place.head(), head as u32);
         Some(wire)
@@ -354,7 +322,7 @@ impl State {
         match offset {
             _ if offset == places.link.0 => u32::from(self.link) * places.link.1,
             ten::RECEIVE_DMA if kind == Kind::Ixgbe => {
-                let ready = self.now_us >= self.resets_until_us + READY_US;
+                let ready = self.machine.now_us() >= self.resets_until_us + READY_US;
                 self.word(offset) | (u32::from(ready) * ten::READY)
             }
             ten::MAC | ten::LONGEST if kind == Kind::Ixgbe => self.word(offset),
@@ -362,14 +330,18 @@ impl State {
                 self.word(offset)
             }
             CONTROL if self.quirks.never_resets && self.was_reset => Control::RESET.bits(),
-            _ if offset == places.causes => core::mem::take(&mut self.causes),
+            _ if offset == places.causes => {
+                let causes = self.interrupt.causes();
+                self.interrupt.clear(causes);
+                causes
+            }
             CONTROL | CONTROL_MORE | PHY => self.word(offset),
             _ if offset == places.addresses || offset == places.addresses + 4 => self.word(offset),
             _ if [RingPlace::receive(kind), RingPlace::transmit(kind)]
                 .iter()
                 .any(|place| kind.is_later() && place.control() == offset) =>
             {
-                let runs = self.now_us >= self.rings_run_at_us && !self.quirks.never_runs;
+                let runs = self.machine.now_us() >= self.rings_run_at_us && !self.quirks.never_runs;
                 let hidden = if runs { 0 } else { RingControl::ENABLE.bits() };
                 self.word(offset) & !hidden
             }
@@ -388,15 +360,11 @@ impl State {
         match offset {
             CONTROL if value & Control::RESET.bits() != 0 => return self.reset(),
             _ if offset == places.mask_clear => {
-                self.mask &= !value;
+                self.interrupt.set_mask(self.interrupt.mask() & !value);
                 return;
             }
             _ if offset == places.mask_set => {
-                let before = self.causes & self.mask;
-                self.mask |= value;
-                if before == 0 && self.causes & self.mask != 0 {
-                    self.messages += 1;
-                }
+                self.interrupt.set_mask(self.interrupt.mask() | value);
                 return;
             }
             PHY => {
@@ -455,20 +423,23 @@ impl State {
             let distance = |to: usize| (to + places - head) % places;
             assert!(distance(value) >= distance(tail), "a tail goes on");
             if kind.is_later() && enabled {
-                assert!(self.now_us >= self.rings_run_at_us, "the ring runs first");
+                assert!(
+                    self.machine.now_us() >= self.rings_run_at_us,
+                    "the ring runs first"
+                );
             }
         } else if offset == place.buffers(kind) {
             assert!(is_receive && kind.is_later() && value == BUFFERS_OF_8192);
         } else if offset == place.control() {
             assert_ne!(kind, Kind::E1000, "it does well as it is");
-            self.rings_run_at_us = self.now_us + RING_US;
+            self.rings_run_at_us = self.machine.now_us() + RING_US;
         } else {
             panic!("register {offset:#x} is written, for which there is no reason");
         }
     }
 
     fn reset(&mut self) {
-        assert_eq!(self.mask, 0, "silent before it is reset");
+        assert_eq!(self.interrupt.mask(), 0, "silent before it is reset");
         self.was_reset = true;
         self.words.clear();
         if self.chip.kind == Kind::Ixgbe {
@@ -478,10 +449,9 @@ impl State {
             self.words.insert(ten::RECEIVE_DMA, ten::MERGED);
             self.words.insert(ten::LONGEST, 1518 << 16);
         }
-        self.causes = Causes::LINK.bits();
         // Some chips come out of it with their mask open.
-        self.mask = u32::MAX;
-        self.resets_until_us = self.now_us + RESET_US;
+        self.interrupt.reset(Causes::LINK.bits(), u32::MAX);
+        self.resets_until_us = self.machine.now_us() + RESET_US;
         self.load_address();
     }
 
@@ -508,7 +478,7 @@ impl State {
 
     fn must_not_reset(&self) {
         assert!(
-            self.now_us >= self.resets_until_us,
+            self.machine.now_us() >= self.resets_until_us,
             "an access while the card resets"
         );
     }
@@ -524,37 +494,5 @@ impl Registers for Window {
 
     fn write(&self, offset: usize, value: u32) {
         self.0.state.borrow_mut().write(offset, value);
-    }
-}
-
-/// The machine around it.
-struct Machine(Model);
-
-impl Resources for Machine {
-    fn now(&self) -> Instant {
-        let mut state = self.0.state.borrow_mut();
-        state.now_us += CLOCK_US;
-        Instant(state.now_us)
-    }
-
-    fn frames(&self) -> usize {
-        self.0.state.borrow().frames
-    }
-
-    fn dma(&mut self, bytes: usize, align: usize) -> Option<&'static mut [u8]> {
-        let mut state = self.0.state.borrow_mut();
-        (!state.memory_is_short).then(|| state.memory.hand_out(bytes, align, 0))
-    }
-
-    fn map(&mut self, _: u64, _: usize) -> Option<DeviceMemory> {
-        None
-    }
-
-    fn message(&mut self) -> Option<Message> {
-        None
-    }
-
-    fn bus_range(&mut self, _: u64) -> Option<u64> {
-        None
     }
 }

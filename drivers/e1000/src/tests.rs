@@ -8,9 +8,9 @@ use crate::error::Error;
 use crate::family::{Chip, Kind};
 use crate::model::{MAC, Model, Quirks, Window};
 use crate::registers::{ADDRESS_VALID, CAUSES_OF_RINGS, Places, RINGS_RAISE_0};
-use io::{Frame, Instant, Nic};
+use io::model::{self, Cable, wire};
+use io::{Instant, Nic};
 use pci::Function;
-use std::vec::Vec;
 
 const KINDS: [Kind; 5] = [Kind::E1000, Kind::E1000e, Kind::Igb, Kind::Igc, Kind::Ixgbe];
 
@@ -24,22 +24,16 @@ fn start(kind: Kind, frames: usize) -> (Model, Card<Window>) {
     (model, card)
 }
 
+/// A card that has `frames` empty frames.
+fn ready(kind: Kind, frames: usize) -> (Model, Card<Window>) {
+    let (model, mut card) = start(kind, frames);
+    model::lend(&model, &mut card, frames);
+    (model, card)
+}
+
 fn refused(kind: Kind, quirks: Quirks) -> Error {
     let model = Model::new(chip(kind), 8, quirks);
     model.start(true).err().expect("it does not start")
-}
-
-fn filled(mut frame: Frame, bytes: &[u8]) -> Frame {
-    frame.buffer_mut()[..bytes.len()].copy_from_slice(bytes);
-    frame.set_len(bytes.len());
-    frame
-}
-
-/// A frame of `bytes` bytes that is like no other.
-fn wire(seed: usize, bytes: usize) -> Vec<u8> {
-    (0..bytes)
-        .map(|index| ((seed.wrapping_mul(0x9e37) + index * 7) >> 2) as u8)
-        .collect()
 }
 
 fn function(vendor: u16, device: u16) -> Function {
@@ -99,10 +93,7 @@ fn a_chip_without_long_frames_offers_and_takes_none() {
     let model = Model::new(short, 8, Quirks::default());
     let mut card = model.start(true).expect("it starts");
     assert_eq!(card.mtu(), 1500);
-    for frame in model.frames(8) {
-        card.post(frame);
-    }
-    card.kick();
+    model::lend(&model, &mut card, 8);
     assert!(model.receive(&wire(1, 1514)));
     assert!(!model.receive(&wire(1, 1515)));
 }
@@ -110,20 +101,9 @@ fn a_chip_without_long_frames_offers_and_takes_none() {
 #[test]
 fn frames_are_received_in_order_with_their_length_up_to_a_buffer() {
     for kind in KINDS {
-        let (model, mut card) = start(kind, 8);
-        for frame in model.frames(8) {
-            card.post(frame);
-        }
-        card.kick();
+        let (model, mut card) = ready(kind, 8);
         let lengths = [14, 60, 1514, 1515, BUFFER_BYTES - 1, BUFFER_BYTES];
-        for bytes in lengths {
-            assert!(model.receive(&wire(bytes, bytes)), "{kind} {bytes}");
-        }
-        for bytes in lengths {
-            let frame = card.poll_rx().expect("received");
-            assert!(frame.wire() == wire(bytes, bytes), "{kind} {bytes}");
-        }
-        assert!(card.poll_rx().is_none());
+        model::receives_in_order(&model, &mut card, &lengths);
         assert_eq!(card.thrown_away(), 0);
     }
 }
@@ -131,11 +111,7 @@ fn frames_are_received_in_order_with_their_length_up_to_a_buffer() {
 #[test]
 fn a_frame_longer_than_a_buffer_stays_in_its_slots_and_never_reaches_the_node() {
     for kind in [Kind::E1000, Kind::E1000e] {
-        let (model, mut card) = start(kind, 8);
-        for frame in model.frames(8) {
-            card.post(frame);
-        }
-        card.kick();
+        let (model, mut card) = ready(kind, 8);
         // The model's memory ends with each slot, so a byte too many is a panic.
         for bytes in [BUFFER_BYTES + 1, 9014, 16_380] {
             assert!(model.receive(&wire(bytes, bytes)));
@@ -151,11 +127,7 @@ fn a_frame_longer_than_a_buffer_stays_in_its_slots_and_never_reaches_the_node() 
         assert!(!model.receive(&wire(2, 60)));
     }
     for kind in [Kind::Igb, Kind::Igc, Kind::Ixgbe] {
-        let (model, mut card) = start(kind, 8);
-        for frame in model.frames(8) {
-            card.post(frame);
-        }
-        card.kick();
+        let (model, mut card) = ready(kind, 8);
         assert!(!model.receive(&wire(1, BUFFER_BYTES + 1)), "dropped before");
         assert!(card.poll_rx().is_none());
     }
@@ -163,11 +135,7 @@ fn a_frame_longer_than_a_buffer_stays_in_its_slots_and_never_reaches_the_node() 
 
 #[test]
 fn a_long_frame_that_ends_while_the_node_looks_away_is_thrown_away_whole() {
-    let (model, mut card) = start(Kind::E1000, 4);
-    for frame in model.frames(4) {
-        card.post(frame);
-    }
-    card.kick();
+    let (model, mut card) = ready(Kind::E1000, 4);
     assert!(model.receive(&wire(3, 9000)));
     assert!(card.poll_rx().is_none());
     card.kick();
@@ -180,11 +148,7 @@ fn a_long_frame_that_ends_while_the_node_looks_away_is_thrown_away_whole() {
 #[test]
 fn damaged_frames_and_frames_without_a_header_are_counted_and_their_slots_used_again() {
     for kind in KINDS {
-        let (model, mut card) = start(kind, 4);
-        for frame in model.frames(4) {
-            card.post(frame);
-        }
-        card.kick();
+        let (model, mut card) = ready(kind, 4);
         let (wrong, checksum) = match kind {
             Kind::Ixgbe => ([0x01, 0x10], 0x80),
             _ => ([0x01, 0x80], 0x20),
@@ -210,26 +174,7 @@ fn frames_are_sent_from_where_they_lie_with_one_doorbell_a_batch() {
     for kind in KINDS {
         let (model, mut card) = start(kind, 8);
         let lengths = [14, 60, 1514, 8192, 8740];
-        for (bytes, frame) in lengths.into_iter().zip(model.frames(5)) {
-            card.send(filled(frame, &wire(bytes, bytes)));
-        }
-        assert!(model.send(9).is_empty(), "nothing before the kick");
-        card.kick();
-        assert_eq!(card.doorbells(), 1);
-        assert!(card.poll_sent().is_none());
-        let sent = model.send(3);
-        assert_eq!(sent.len(), 3);
-        for (sent, bytes) in sent.iter().zip(lengths) {
-            assert!(*sent == wire(bytes, bytes), "{kind} {bytes}");
-        }
-        for _ in 0..3 {
-            assert!(card.poll_sent().is_some());
-        }
-        assert!(card.poll_sent().is_none(), "two are still on their way");
-        assert_eq!(model.send(9).len(), 2);
-        assert!(card.poll_sent().is_some() && card.poll_sent().is_some());
-        card.kick();
-        assert_eq!(card.doorbells(), 1, "no news, no doorbell");
+        model::sends_with_one_doorbell(&model, &mut card, &lengths, Card::doorbells);
     }
 }
 
@@ -242,34 +187,8 @@ fn all_frames_of_a_machine_go_round_both_rings_many_times_and_none_is_lost() {
         (Kind::Igc, 1024),
         (Kind::Ixgbe, 500),
     ] {
-        let (model, mut card) = start(kind, frames);
-        for frame in model.frames(frames) {
-            card.post(frame);
-        }
-        let (mut arrived, mut answered, mut sent) = (0usize, 0usize, 0usize);
-        for round in 0..40 {
-            card.kick();
-            for _ in 0..frames {
-                // A card that is kept waiting for empty frames has some left.
-                if model.receive(&wire(arrived, 60 + arrived % 100)) {
-                    arrived += 1;
-                }
-            }
-            while let Some(frame) = card.poll_rx() {
-                assert!(frame.wire() == wire(answered, 60 + answered % 100));
-                answered += 1;
-                card.send(frame);
-            }
-            card.kick();
-            for frame in model.send(1 + frames * (round % 3) / 2) {
-                assert!(frame == wire(sent, 60 + sent % 100), "in order");
-                sent += 1;
-            }
-            while let Some(frame) = card.poll_sent() {
-                card.post(frame);
-            }
-        }
-        assert_eq!(arrived, answered);
+        let (model, mut card) = ready(kind, frames);
+        let sent = model::go_round(&model, &mut card, frames);
         assert!(sent >= frames * 10, "{kind}: {sent} of {frames} frames");
     }
 }
@@ -299,31 +218,8 @@ fn a_card_is_never_left_without_an_empty_frame_while_the_node_has_some() {
 #[test]
 fn a_sleeping_node_is_woken_once_and_an_awake_one_never() {
     for kind in [Kind::E1000e, Kind::Igb, Kind::Igc, Kind::Ixgbe] {
-        let (model, mut card) = start(kind, 8);
-        for frame in model.frames(8) {
-            card.post(frame);
-        }
-        card.kick();
-        assert!(model.receive(&wire(1, 60)));
-        assert_eq!(model.messages(), 0);
-        assert!(card.arm(), "it would sleep over a frame");
-        card.disarm();
-        assert!(card.poll_rx().is_some());
-        let before = model.messages();
-        assert!(!card.arm());
-        assert_eq!(model.messages(), before, "what was seen wakes nobody");
-        assert!(model.receive(&wire(2, 60)));
-        assert_eq!(model.messages(), before + 1);
-        assert!(model.receive(&wire(3, 60)));
-        assert_eq!(model.messages(), before + 1, "one for both");
-        card.disarm();
-        assert!(model.receive(&wire(4, 60)));
-        assert_eq!(model.messages(), before + 1);
-        // The link wakes too.
-        while card.poll_rx().is_some() {}
-        assert!(!card.arm());
-        model.set_link(false);
-        assert_eq!(model.messages(), before + 2);
+        let (model, mut card) = ready(kind, 8);
+        model::wakes_a_sleeper_once(&model, &mut card);
     }
 }
 
@@ -332,28 +228,15 @@ fn a_card_without_messages_is_never_asked_for_one() {
     let model = Model::new(chip(Kind::E1000), 8, Quirks::default());
     let mut card = model.start(false).expect("it starts");
     assert!(!card.has_interrupt());
-    for frame in model.frames(8) {
-        card.post(frame);
-    }
-    card.kick();
-    assert!(!card.arm());
-    assert!(model.receive(&wire(1, 60)));
-    assert_eq!(model.messages(), 0);
-    assert!(card.arm(), "but a frame that is there is seen");
+    model::lend(&model, &mut card, 8);
+    model::is_seen_before_sleep(&model, &mut card, 0);
 }
 
 #[test]
 fn a_link_that_goes_and_comes_is_noticed_once_each() {
     for kind in KINDS {
         let (model, mut card) = start(kind, 8);
-        assert!(!card.tick(Instant(0)));
-        model.set_link(false);
-        assert!(card.tick(Instant(1)));
-        assert!(!card.link_up());
-        assert!(!card.tick(Instant(2)));
-        model.set_link(true);
-        assert!(card.tick(Instant(3)));
-        assert!(card.link_up());
+        model::notices_the_link(&model, &mut card);
     }
 }
 
@@ -379,30 +262,7 @@ fn a_phy_that_sleeps_is_woken_and_a_dead_one_is_a_card_without_link() {
 fn a_card_that_is_pulled_out_gives_back_what_was_sent_and_is_left_alone() {
     for kind in KINDS {
         let (model, mut card) = start(kind, 8);
-        let mut frames = model.frames(8);
-        for _ in 0..2 {
-            card.send(filled(frames.remove(0), &wire(1, 60)));
-        }
-        card.kick();
-        card.send(filled(frames.remove(0), &wire(1, 60)));
-        for frame in frames {
-            card.post(frame);
-        }
-        card.kick();
-        model.vanish();
-        assert!(card.poll_sent().is_none());
-        assert!(card.tick(Instant(0)), "the link is gone");
-        assert!(!card.link_up());
-        card.send(filled(model.frames(1).remove(0), &wire(1, 60)));
-        let mut back = 0;
-        while let Some(frame) = card.poll_sent() {
-            card.post(frame);
-            back += 1;
-        }
-        assert_eq!(back, 4);
-        card.kick();
-        assert!(!card.arm());
-        assert!(!card.tick(Instant(1)));
+        model::gives_back_when_pulled_out(&model, &mut card, 2);
     }
 }
 

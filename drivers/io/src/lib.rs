@@ -15,6 +15,8 @@
 mod clock;
 mod disk;
 mod frame;
+#[cfg(feature = "model")]
+pub mod model;
 mod nic;
 mod text;
 

@@ -18,6 +18,8 @@ mod config;
 mod function;
 pub mod known;
 mod message;
+#[cfg(any(test, feature = "model"))]
+pub mod model;
 mod msi;
 mod msix;
 mod registers;

@@ -24,9 +24,9 @@ use crate::registers::{
     RECEIVE, RECEIVE_RING, Receive, Registers, TRANSMIT, TRANSMIT_RING,
 };
 use crate::ring::{DESCRIPTOR_BYTES, OWN};
-use io::{Frame, Instant, SLOT_BYTES};
-use pci::shared::device::Memory;
-use pci::{DeviceMemory, Message, Resources};
+use io::model::Cable;
+use io::{Frame, Text};
+use pci::model::{Interrupt, Machine};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -35,8 +35,6 @@ use std::vec::Vec;
 
 /// The address in its EEPROM.
 pub const MAC: [u8; 6] = [0x02, 0, 0, 0, 0x10, 0xec];
-/// Time that a look at the clock takes.
-const CLOCK_US: u64 = 100;
 /// How long the card takes to reset.
 const RESET_US: u64 = 5_000;
 /// What a frame that was received has behind it.
@@ -66,22 +64,17 @@ pub struct Model {
 struct State {
     kind: Kind,
     quirks: Quirks,
-    memory: Memory,
-    frames: usize,
-    now_us: u64,
+    machine: Machine,
     words: BTreeMap<usize, u32>,
     resets_until_us: u64,
     was_reset: bool,
-    causes: u16,
-    mask: u16,
-    messages: u64,
+    interrupt: Interrupt,
     /// Descriptors that it takes next: to send, to receive.
     next: [usize; 2],
     was_told: bool,
     loses_doorbells: bool,
     link: bool,
     is_gone: bool,
-    memory_is_short: bool,
 }
 
 impl Model {
@@ -90,21 +83,16 @@ impl Model {
         let state = State {
             kind,
             quirks,
-            memory: Memory::default(),
-            frames,
-            now_us: 0,
+            machine: Machine::new(frames),
             words: BTreeMap::from([(RECEIVE, Receive::all().bits())]),
             resets_until_us: 0,
             was_reset: false,
-            causes: Causes::RECEIVED.bits(),
-            mask: u16::MAX,
-            messages: 0,
+            interrupt: Interrupt::new(Causes::RECEIVED.bits().into(), u32::MAX),
             next: [0; 2],
             was_told: false,
             loses_doorbells: false,
             link: !quirks.sleeps,
             is_gone: false,
-            memory_is_short: false,
         };
         Self {
             state: Rc::new(RefCell::new(state)),
@@ -113,32 +101,18 @@ impl Model {
 
     /// Resets and starts the card, as [`crate::attach`] does.
     pub fn start(&self, has_interrupt: bool) -> Result<Card<Window>, Error> {
-        let mut machine = Machine(self.clone());
+        let mut machine = self.state.borrow().machine.clone();
         let window = Window(self.clone());
         let mac = card::reset(&window, &machine)?;
         let kind = self.state.borrow().kind;
-        let name = "00:02.0 card";
+        let name = Text::<48>::format(format_args!("00:02.0 {kind}"));
+        let name = name.as_str();
         Card::start(window, kind, mac, has_interrupt, &mut machine, name)
     }
 
     /// The machine has no memory for rings.
     pub fn shorten_memory(&self) {
-        self.state.borrow_mut().memory_is_short = true;
-    }
-
-    /// `count` frames, each in memory of its own that ends where its slot ends.
-    pub fn frames(&self, count: usize) -> Vec<Frame> {
-        let mut state = self.state.borrow_mut();
-        let frames = (0..count).flat_map(|_| {
-            let memory = state.memory.hand_out(SLOT_BYTES, 512, 0);
-            io::carve(memory)
-        });
-        frames.collect()
-    }
-
-    /// A frame arrives. False if the card drops it for want of a descriptor or a link.
-    pub fn receive(&self, wire: &[u8]) -> bool {
-        self.state.borrow_mut().receive(wire, 0)
+        self.state.borrow().machine.shorten_memory();
     }
 
     /// A frame arrives damaged, and the card passes it on.
@@ -150,8 +124,27 @@ impl Model {
         self.state.borrow_mut().receive(wire, summary)
     }
 
-    /// Sends at most `count` frames, if it was told of any, and returns them.
-    pub fn send(&self, count: usize) -> Vec<Vec<u8>> {
+    /// Does not hear doorbells for some time, or hears them again.
+    pub fn lose_doorbells(&self, loses: bool) {
+        self.state.borrow_mut().loses_doorbells = loses;
+    }
+
+    /// A register as it stands.
+    pub fn word(&self, offset: usize) -> u32 {
+        self.state.borrow().word(offset)
+    }
+}
+
+impl Cable for Model {
+    fn frames(&self, count: usize) -> Vec<Frame> {
+        self.state.borrow().machine.carve(count)
+    }
+
+    fn receive(&self, wire: &[u8]) -> bool {
+        self.state.borrow_mut().receive(wire, 0)
+    }
+
+    fn send(&self, count: usize) -> Vec<Vec<u8>> {
         let mut state = self.state.borrow_mut();
         let mut sent = Vec::new();
         while sent.len() < count
@@ -167,31 +160,18 @@ impl Model {
         sent
     }
 
-    /// Does not hear doorbells for some time, or hears them again.
-    pub fn lose_doorbells(&self, loses: bool) {
-        self.state.borrow_mut().loses_doorbells = loses;
-    }
-
-    /// Pulls the cable or puts it back.
-    pub fn set_link(&self, up: bool) {
+    fn set_link(&self, up: bool) {
         let mut state = self.state.borrow_mut();
         state.link = up;
         state.raise(Causes::LINK);
     }
 
-    /// Is pulled out.
-    pub fn vanish(&self) {
+    fn vanish(&self) {
         self.state.borrow_mut().is_gone = true;
     }
 
-    /// Messages so far.
-    pub fn messages(&self) -> u64 {
-        self.state.borrow().messages
-    }
-
-    /// A register as it stands.
-    pub fn word(&self, offset: usize) -> u32 {
-        self.state.borrow().word(offset)
+    fn messages(&self) -> u64 {
+        self.state.borrow().interrupt.messages()
     }
 }
 
@@ -201,21 +181,14 @@ impl State {
     }
 
     fn raise(&mut self, causes: Causes) {
-        let before = self.causes & self.mask;
-        self.causes |= causes.bits();
-        if before == 0 && self.causes & self.mask != 0 {
-            self.messages += 1;
-        }
+        self.interrupt.raise(causes.bits().into());
     }
 
     fn descriptor(&self, ring: usize, index: usize) -> (u64, [u32; 4]) {
         let base = u64::from(self.word(ring)) | u64::from(self.word(ring + 4)) << 32;
         assert!(base.is_multiple_of(256) && base != 0, "a ring at {base:#x}");
         let at = base + (index * DESCRIPTOR_BYTES) as u64;
-        let mut bytes = [0; DESCRIPTOR_BYTES];
-        self.memory.read(at, &mut bytes);
-        let words = bytes.as_chunks::<4>().0;
-        (at, [0, 1, 2, 3].map(|word| u32::from_le_bytes(words[word])))
+        (at, self.machine.words(at))
     }
 
     fn after(&self, index: usize, word: u32) -> usize {
@@ -244,7 +217,7 @@ impl State {
             let buffer = u64::from(words[3]) << 32 | u64::from(words[2]);
             let step = if self.kind == Kind::R8168 { 8 } else { 2 };
             assert!(buffer.is_multiple_of(step), "a buffer at {buffer:#x}");
-            self.memory.write(buffer, piece);
+            self.machine.write(buffer, piece);
             let first = u32::from(number == 0) << 29;
             let last = u32::from(pieces.peek().is_none()) << 28;
             let kept = words[0] & 1 << 30;
@@ -254,7 +227,7 @@ impl State {
             index = self.after(index, words[0]);
         }
         for (at, word) in written {
-            self.memory.release(at, word);
+            self.machine.release(at, word);
         }
         self.next[1] = index;
         self.raise(if errors == 0 {
@@ -283,8 +256,8 @@ impl State {
         assert_eq!(words[1], 0, "no tags of VLANs");
         let mut wire = vec![0; bytes];
         let buffer = u64::from(words[3]) << 32 | u64::from(words[2]);
-        self.memory.read(buffer, &mut wire);
-        self.memory.release(at, words[0] & !OWN);
+        self.machine.read(buffer, &mut wire);
+        self.machine.release(at, words[0] & !OWN);
         self.next[0] = self.after(self.next[0], words[0]);
         self.raise(Causes::SENT);
         Some(wire)
@@ -300,13 +273,13 @@ impl State {
             MAC
         };
         let a = a | u8::from(self.quirks.has_group_address);
-        let resets =
-            self.was_reset && (self.now_us < self.resets_until_us || self.quirks.never_resets);
+        let resets = self.was_reset
+            && (self.machine.now_us() < self.resets_until_us || self.quirks.never_resets);
         assert!(!resets || offset == COMMAND, "an access while it resets");
         match (offset, width) {
             (COMMAND, 1) if resets => Command::RESET.bits().into(),
             (COMMAND, 1) => self.word(COMMAND),
-            (CAUSES, 2) => self.causes.into(),
+            (CAUSES, 2) => self.interrupt.causes(),
             (ADDRESS, 4) => u32::from_le_bytes([a, b, c, d]),
             (_, 4) if offset == ADDRESS + 4 => u32::from_le_bytes([e, f, 0xaa, 0xaa]),
             (MEDIA, 1) if self.kind == Kind::R8139 => {
@@ -332,7 +305,7 @@ impl State {
             return;
         }
         assert!(
-            self.now_us >= self.resets_until_us,
+            self.machine.now_us() >= self.resets_until_us,
             "an access while it resets"
         );
         let is_8168 = self.kind == Kind::R8168;
@@ -350,15 +323,11 @@ impl State {
                 assert_ne!(self.word(RECEIVE_RING), 0, "a ring before it receives");
             }
             (MASK, 2) => {
-                let before = self.causes & self.mask;
-                self.mask = value as u16;
-                if before == 0 && self.causes & self.mask != 0 {
-                    self.messages += 1;
-                }
+                self.interrupt.set_mask(value);
                 return;
             }
             (CAUSES, 2) => {
-                self.causes &= !(value as u16);
+                self.interrupt.clear(value);
                 return;
             }
             (PLUS, 2) => assert_eq!(value & Plus::VLAN_TAGS.bits() as u32, 0),
@@ -394,15 +363,15 @@ impl State {
     }
 
     fn reset(&mut self) {
-        assert_eq!(self.mask, 0, "silent before it is reset");
+        assert_eq!(self.interrupt.mask(), 0, "silent before it is reset");
         self.was_reset = true;
         self.words.clear();
         // Some chips come out of it deaf.
         self.words
             .insert(RECEIVE, Receive::STUCK.bits() | Receive::HEARD.bits());
-        self.causes = Causes::LINK.bits();
-        self.mask = u16::MAX;
-        self.resets_until_us = self.now_us + RESET_US;
+        let link = Causes::LINK.bits().into();
+        self.interrupt.reset(link, u32::MAX);
+        self.resets_until_us = self.machine.now_us() + RESET_US;
     }
 }
 
@@ -432,37 +401,5 @@ impl Registers for Window {
 
     fn write32(&self, offset: usize, value: u32) {
         self.0.state.borrow_mut().write(offset, 4, value);
-    }
-}
-
-/// The machine around it.
-struct Machine(Model);
-
-impl Resources for Machine {
-    fn now(&self) -> Instant {
-        let mut state = self.0.state.borrow_mut();
-        state.now_us += CLOCK_US;
-        Instant(state.now_us)
-    }
-
-    fn frames(&self) -> usize {
-        self.0.state.borrow().frames
-    }
-
-    fn dma(&mut self, bytes: usize, align: usize) -> Option<&'static mut [u8]> {
-        let mut state = self.0.state.borrow_mut();
-        (!state.memory_is_short).then(|| state.memory.hand_out(bytes, align, 0))
-    }
-
-    fn map(&mut self, _: u64, _: usize) -> Option<DeviceMemory> {
-        None
-    }
-
-    fn message(&mut self) -> Option<Message> {
-        None
-    }
-
-    fn bus_range(&mut self, _: u64) -> Option<u64> {
-        None
     }
 }

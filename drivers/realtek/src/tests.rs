@@ -8,9 +8,9 @@ use crate::error::Error;
 use crate::family::{C_PLUS, Kind};
 use crate::model::{MAC, Model, Quirks, Window};
 use crate::registers::{RECEIVE, Receive};
-use io::{Frame, Instant, Nic};
+use io::model::{self, Cable, filled, wire};
+use io::{Instant, Nic};
 use pci::Function;
-use std::vec::Vec;
 
 const KINDS: [Kind; 2] = [Kind::R8139, Kind::R8168];
 /// The longest frame that fits a buffer with its FCS.
@@ -25,29 +25,13 @@ fn start(kind: Kind, frames: usize) -> (Model, Card<Window>) {
 /// A card that has `frames` empty frames.
 fn ready(kind: Kind, frames: usize) -> (Model, Card<Window>) {
     let (model, mut card) = start(kind, frames);
-    for frame in model.frames(frames) {
-        card.post(frame);
-    }
-    card.kick();
+    model::lend(&model, &mut card, frames);
     (model, card)
 }
 
 fn refused(kind: Kind, quirks: Quirks) -> Error {
     let model = Model::new(kind, 8, quirks);
     model.start(true).err().expect("it does not start")
-}
-
-fn filled(mut frame: Frame, bytes: &[u8]) -> Frame {
-    frame.buffer_mut()[..bytes.len()].copy_from_slice(bytes);
-    frame.set_len(bytes.len());
-    frame
-}
-
-/// A frame of `bytes` bytes that is like no other.
-fn wire(seed: usize, bytes: usize) -> Vec<u8> {
-    (0..bytes)
-        .map(|index| ((seed.wrapping_mul(0x9e37) + index * 7) >> 2) as u8)
-        .collect()
 }
 
 fn function(vendor: u16, device: u16, revision: u8) -> Function {
@@ -92,14 +76,7 @@ fn frames_are_received_in_order_with_their_length_and_only_the_8168_has_them_mov
     for kind in KINDS {
         let (model, mut card) = ready(kind, 8);
         let lengths = [14, 60, 1060, 1514, 1518, LONGEST];
-        for bytes in lengths {
-            assert!(model.receive(&wire(bytes, bytes)), "{kind} {bytes}");
-        }
-        for bytes in lengths {
-            let frame = card.poll_rx().expect("received");
-            assert!(frame.wire() == wire(bytes, bytes), "{kind} {bytes}");
-        }
-        assert!(card.poll_rx().is_none());
+        model::receives_in_order(&model, &mut card, &lengths);
         assert_eq!(card.thrown_away(), 0);
         let all: usize = lengths.iter().sum();
         let moved = if kind == Kind::R8168 { all } else { 0 };
@@ -148,24 +125,7 @@ fn frames_are_sent_from_where_they_lie_with_one_doorbell_a_batch() {
     for kind in KINDS {
         let (model, mut card) = start(kind, 8);
         let lengths = [14, 60, 1060, 1513, 1514];
-        for (bytes, frame) in lengths.into_iter().zip(model.frames(5)) {
-            card.send(filled(frame, &wire(bytes, bytes)));
-        }
-        assert!(model.send(9).is_empty(), "nothing before the kick");
-        card.kick();
-        assert_eq!(card.doorbells(), 1);
-        assert!(card.poll_sent().is_none());
-        let sent = model.send(9);
-        assert_eq!(sent.len(), 5);
-        for (sent, bytes) in sent.iter().zip(lengths) {
-            assert!(*sent == wire(bytes, bytes), "{kind} {bytes}");
-        }
-        for _ in 0..5 {
-            assert!(card.poll_sent().is_some());
-        }
-        assert!(card.poll_sent().is_none());
-        card.kick();
-        assert_eq!(card.doorbells(), 1, "no news, no doorbell");
+        model::sends_with_one_doorbell(&model, &mut card, &lengths, Card::doorbells);
     }
 }
 
@@ -207,26 +167,7 @@ fn all_frames_of_a_machine_go_round_both_rings_many_times_and_none_is_lost() {
     ] {
         let (model, mut card) = ready(kind, frames);
         assert_eq!(card.ring_frames(), frames.min(kind.places_max()));
-        let (mut arrived, mut answered, mut sent) = (0usize, 0usize, 0usize);
-        for round in 0..40 {
-            while model.receive(&wire(arrived, 60 + arrived % 100)) {
-                arrived += 1;
-            }
-            while let Some(frame) = card.poll_rx() {
-                assert!(frame.wire() == wire(answered, 60 + answered % 100));
-                answered += 1;
-                card.send(frame);
-            }
-            card.kick();
-            for frame in model.send(1 + frames * (round % 3) / 2) {
-                assert!(frame == wire(sent, 60 + sent % 100), "in order");
-                sent += 1;
-            }
-            while let Some(frame) = card.poll_sent() {
-                card.post(frame);
-            }
-        }
-        assert_eq!(arrived, answered);
+        let sent = model::go_round(&model, &mut card, frames);
         assert!(
             sent >= frames.min(64) * 10,
             "{kind}: {sent} of {frames} frames"
@@ -250,25 +191,7 @@ fn all_frames_of_a_machine_go_round_both_rings_many_times_and_none_is_lost() {
 #[test]
 fn a_sleeping_node_is_woken_once_and_an_awake_one_never() {
     let (model, mut card) = ready(Kind::R8168, 8);
-    assert!(model.receive(&wire(1, 60)));
-    assert_eq!(model.messages(), 0);
-    assert!(card.arm(), "it would sleep over a frame");
-    card.disarm();
-    assert!(card.poll_rx().is_some());
-    let before = model.messages();
-    assert!(!card.arm());
-    assert_eq!(model.messages(), before, "what was seen wakes nobody");
-    assert!(model.receive(&wire(2, 60)));
-    assert_eq!(model.messages(), before + 1);
-    assert!(model.receive(&wire(3, 60)));
-    assert_eq!(model.messages(), before + 1, "one for both");
-    card.disarm();
-    assert!(model.receive(&wire(4, 60)));
-    assert_eq!(model.messages(), before + 1);
-    while card.poll_rx().is_some() {}
-    assert!(!card.arm());
-    model.set_link(false);
-    assert_eq!(model.messages(), before + 2, "the link wakes too");
+    model::wakes_a_sleeper_once(&model, &mut card);
 }
 
 #[test]
@@ -296,24 +219,14 @@ fn a_node_that_sleeps_over_frames_to_send_is_woken_when_they_are_sent_and_by_non
 fn a_card_without_messages_is_never_asked_for_one() {
     let (model, mut card) = ready(Kind::R8139, 8);
     assert!(!card.has_interrupt());
-    assert!(!card.arm());
-    assert!(model.receive(&wire(1, 60)));
-    assert_eq!(model.messages(), 0);
-    assert!(card.arm(), "but a frame that is there is seen");
+    model::is_seen_before_sleep(&model, &mut card, 0);
 }
 
 #[test]
 fn a_link_that_goes_and_comes_is_noticed_once_each() {
     for kind in KINDS {
         let (model, mut card) = start(kind, 8);
-        assert!(!card.tick(Instant(0)));
-        model.set_link(false);
-        assert!(card.tick(Instant(1)));
-        assert!(!card.link_up());
-        assert!(!card.tick(Instant(2)));
-        model.set_link(true);
-        assert!(card.tick(Instant(3)));
-        assert!(card.link_up());
+        model::notices_the_link(&model, &mut card);
     }
 }
 
@@ -338,25 +251,7 @@ fn a_card_that_is_pulled_out_gives_back_what_was_sent_and_is_left_alone() {
     for kind in KINDS {
         let (model, mut card) = start(kind, 100);
         // More than the ring of the 8139 has places.
-        for frame in model.frames(70) {
-            card.send(filled(frame, &wire(1, 60)));
-        }
-        card.kick();
-        model.vanish();
-        assert!(card.poll_sent().is_none());
-        assert!(card.tick(Instant(0)), "the link is gone");
-        assert!(!card.link_up());
-        card.send(filled(model.frames(1).remove(0), &wire(1, 60)));
-        let mut back = 0;
-        while let Some(frame) = card.poll_sent() {
-            card.post(frame);
-            back += 1;
-        }
-        assert_eq!(back, 71);
-        card.kick();
-        assert!(card.poll_rx().is_none());
-        assert!(!card.arm());
-        assert!(!card.tick(Instant(1)));
+        model::gives_back_when_pulled_out(&model, &mut card, 70);
     }
 }
 

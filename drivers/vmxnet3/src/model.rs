@@ -25,9 +25,9 @@ use crate::registers::{
     PART_REVISION, RECEIVE, REVISION, Registers, SEND, command,
 };
 use crate::ring::DESCRIPTOR_BYTES;
-use io::{Frame, Instant, SLOT_BYTES};
-use pci::shared::device::Memory;
-use pci::{DeviceMemory, Message, Resources};
+use io::Frame;
+use io::model::Cable;
+use pci::model::Machine;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::vec;
@@ -65,8 +65,7 @@ pub struct Model {
 
 struct State {
     quirks: Quirks,
-    memory: Memory,
-    frames: usize,
+    machine: Machine,
     command: u32,
     was_reset: bool,
     revisions_chosen: usize,
@@ -80,7 +79,6 @@ struct State {
     mask_writes: u64,
     link: bool,
     is_gone: bool,
-    memory_is_short: bool,
 }
 
 /// What it read when it was told to start.
@@ -111,8 +109,7 @@ impl Model {
     pub fn new(frames: usize, quirks: Quirks) -> Self {
         let state = State {
             quirks,
-            memory: Memory::default(),
-            frames,
+            machine: Machine::new(frames),
             command: 0,
             was_reset: false,
             revisions_chosen: 0,
@@ -126,7 +123,6 @@ impl Model {
             mask_writes: 0,
             link: true,
             is_gone: false,
-            memory_is_short: false,
         };
         Self {
             state: Rc::new(RefCell::new(state)),
@@ -135,7 +131,7 @@ impl Model {
 
     /// Resets and starts the card, as [`crate::attach`] does.
     pub fn start(&self, messages: u16) -> Result<Card<Window>, Error> {
-        let mut machine = Machine(self.clone());
+        let mut machine = self.state.borrow().machine.clone();
         let [doors, registers] = [0, 1].map(|bar| Window(self.clone(), bar));
         let mac = card::reset(&registers)?;
         let name = "00:02.0 vmxnet3";
@@ -144,22 +140,7 @@ impl Model {
 
     /// The machine has no memory for rings.
     pub fn shorten_memory(&self) {
-        self.state.borrow_mut().memory_is_short = true;
-    }
-
-    /// `count` frames, each in memory of its own that ends where its slot ends.
-    pub fn frames(&self, count: usize) -> Vec<Frame> {
-        let mut state = self.state.borrow_mut();
-        let frames = (0..count).flat_map(|_| {
-            let memory = state.memory.hand_out(SLOT_BYTES, 512, 0);
-            io::carve(memory)
-        });
-        frames.collect()
-    }
-
-    /// A frame arrives. False if the card drops it for want of a descriptor or a link.
-    pub fn receive(&self, wire: &[u8]) -> bool {
-        self.state.borrow_mut().receive(wire, 0)
+        self.state.borrow().machine.shorten_memory();
     }
 
     /// A frame arrives damaged, and the card passes it on.
@@ -186,54 +167,17 @@ impl Model {
         state.write_answer(way, index | 3 << 14, 60);
     }
 
-    /// Sends at most `count` frames of which it was told, and returns them.
-    pub fn send(&self, count: usize) -> Vec<Vec<u8>> {
-        let mut state = self.state.borrow_mut();
-        let mut sent = Vec::new();
-        while sent.len() < count
-            && let Some((index, descriptor)) = state.take(SENDS)
-        {
-            let bytes = (descriptor[2] & 0x3fff) as usize;
-            assert!(bytes >= 14, "a frame of {bytes} bytes to send");
-            assert_eq!(descriptor[2] >> 15, 0, "no offload, no second kind");
-            assert_eq!(descriptor[3], 3 << 12, "it ends here, and is answered");
-            let address = u64::from(descriptor[1]) << 32 | u64::from(descriptor[0]);
-            let mut wire = vec![0; bytes];
-            state.memory.read(address, &mut wire);
-            sent.push(wire);
-            state.write_answer(SENDS, index as u32, 0);
-        }
-        sent
-    }
-
     /// A queue stops.
     pub fn stop(&self, way: usize, error: u32) {
         let mut state = self.state.borrow_mut();
         let at = state.area + place::STOPPED[way] as u64;
-        state.memory.release(at + 4, error);
-        state.memory.release(at, 1);
+        state.machine.release(at + 4, error);
+        state.machine.release(at, 1);
         state.raise(if way == SENDS {
             Events::TRANSMIT_STOPPED
         } else {
             Events::RECEIVE_STOPPED
         });
-    }
-
-    /// Pulls the cable or puts it back.
-    pub fn set_link(&self, up: bool) {
-        let mut state = self.state.borrow_mut();
-        state.link = up;
-        state.raise(Events::LINK);
-    }
-
-    /// Is pulled out.
-    pub fn vanish(&self) {
-        self.state.borrow_mut().is_gone = true;
-    }
-
-    /// Messages so far.
-    pub fn messages(&self) -> u64 {
-        self.state.borrow().messages
     }
 
     /// Resets so far.
@@ -263,11 +207,53 @@ impl Model {
     }
 }
 
+impl Cable for Model {
+    fn frames(&self, count: usize) -> Vec<Frame> {
+        self.state.borrow().machine.carve(count)
+    }
+
+    fn receive(&self, wire: &[u8]) -> bool {
+        self.state.borrow_mut().receive(wire, 0)
+    }
+
+    fn send(&self, count: usize) -> Vec<Vec<u8>> {
+        let mut state = self.state.borrow_mut();
+        let mut sent = Vec::new();
+        while sent.len() < count
+            && let Some((index, descriptor)) = state.take(SENDS)
+        {
+            let bytes = (descriptor[2] & 0x3fff) as usize;
+            assert!(bytes >= 14, "a frame of {bytes} bytes to send");
+            assert_eq!(descriptor[2] >> 15, 0, "no offload, no second kind");
+            assert_eq!(descriptor[3], 3 << 12, "it ends here, and is answered");
+            let address = u64::from(descriptor[1]) << 32 | u64::from(descriptor[0]);
+            let mut wire = vec![0; bytes];
+            state.machine.read(address, &mut wire);
+            sent.push(wire);
+            state.write_answer(SENDS, index as u32, 0);
+        }
+        sent
+    }
+
+    fn set_link(&self, up: bool) {
+        let mut state = self.state.borrow_mut();
+        state.link = up;
+        state.raise(Events::LINK);
+    }
+
+    fn vanish(&self) {
+        self.state.borrow_mut().is_gone = true;
+    }
+
+    fn messages(&self) -> u64 {
+        self.state.borrow().messages
+    }
+}
+
 impl State {
     fn word(&self, address: u64) -> u32 {
-        let mut bytes = [0; 4];
-        self.memory.read(address, &mut bytes);
-        u32::from_le_bytes(bytes)
+        let [word] = self.machine.words(address);
+        word
     }
 
     fn long(&self, address: u64) -> u64 {
@@ -286,7 +272,7 @@ impl State {
             return None;
         }
         let at = queue.ring + (queue.next * DESCRIPTOR_BYTES) as u64;
-        let words = [0, 4, 8, 12].map(|offset| self.word(at + offset));
+        let words: [u32; 4] = self.machine.words(at);
         let bit = if way == SENDS { 14 } else { 31 };
         if (words[2] >> bit & 1 != 0) != queue.round {
             return None;
@@ -301,9 +287,9 @@ impl State {
     fn write_answer(&mut self, way: usize, first: u32, bytes: u32) {
         let queue = self.active.expect("it runs").queues[way];
         let at = queue.answers + (queue.answered * DESCRIPTOR_BYTES) as u64;
-        self.memory.write(at, &first.to_le_bytes());
-        self.memory.write(at + 8, &bytes.to_le_bytes());
-        self.memory
+        self.machine.write(at, &first.to_le_bytes());
+        self.machine.write(at + 8, &bytes.to_le_bytes());
+        self.machine
             .release(at + 12, u32::from(queue.answer_round) << 31);
         let next = (queue.answered + 1) % queue.places;
         let ours = &mut self.active().queues[way];
@@ -325,7 +311,7 @@ impl State {
         assert!(room >= 128, "less is none");
         let address = u64::from(descriptor[1]) << 32 | u64::from(descriptor[0]);
         let bytes = wire.len().min(room);
-        self.memory.write(address, &wire[..bytes]);
+        self.machine.write(address, &wire[..bytes]);
         let cut = if bytes < wire.len() { 1 << 14 } else { 0 };
         self.write_answer(RECEIVES, index as u32 | 3 << 14, bytes as u32 | cut | error);
         true
@@ -334,7 +320,7 @@ impl State {
     fn raise(&mut self, event: Events) {
         let at = self.area + place::EVENTS as u64;
         let events = self.word(at) | event.bits();
-        self.memory.release(at, events);
+        self.machine.release(at, events);
         self.due(0);
     }
 
@@ -382,7 +368,7 @@ impl State {
             assert!(places.is_multiple_of(32) && (1..=4096).contains(&places));
             assert_eq!(answer_places as u32 as usize, places, "an answer each");
             let mut all = vec![0; places * DESCRIPTOR_BYTES];
-            self.memory.read(answers, &mut all);
+            self.machine.read(answers, &mut all);
             assert!(all.iter().all(|byte| *byte == 0), "answers start empty");
             Queue {
                 ring,
@@ -412,7 +398,7 @@ impl State {
         }
         let wants = u32::from(self.quirks.wants_doorbell);
         let at = self.area + place::WANTS_DOORBELL as u64;
-        self.memory.release(at, wants);
+        self.machine.release(at, wants);
     }
 
     fn read(&self, bar: usize, offset: usize) -> u32 {
@@ -464,7 +450,7 @@ impl State {
             EVENTS_SEEN => {
                 let at = self.area + place::EVENTS as u64;
                 let events = self.word(at) & !value;
-                self.memory.release(at, events);
+                self.machine.release(at, events);
             }
             other => panic!("register {other:#x} is written, for which there is no reason"),
         }
@@ -520,35 +506,5 @@ impl Registers for Window {
 
     fn write(&self, offset: usize, value: u32) {
         self.0.state.borrow_mut().write(self.1, offset, value);
-    }
-}
-
-/// The machine around it.
-struct Machine(Model);
-
-impl Resources for Machine {
-    fn now(&self) -> Instant {
-        Instant(0)
-    }
-
-    fn frames(&self) -> usize {
-        self.0.state.borrow().frames
-    }
-
-    fn dma(&mut self, bytes: usize, align: usize) -> Option<&'static mut [u8]> {
-        let mut state = self.0.state.borrow_mut();
-        (!state.memory_is_short).then(|| state.memory.hand_out(bytes, align, 0))
-    }
-
-    fn map(&mut self, _: u64, _: usize) -> Option<DeviceMemory> {
-        None
-    }
-
-    fn message(&mut self) -> Option<Message> {
-        None
-    }
-
-    fn bus_range(&mut self, _: u64) -> Option<u64> {
-        None
     }
 }

@@ -7,9 +7,9 @@ use crate::card::Card;
 use crate::error::Error;
 use crate::is_vmxnet3;
 use crate::model::{MAC, Model, Quirks, RECEIVES, SENDS, Window};
+use io::model::{self, Cable, filled, wire};
 use io::{Frame, Instant, Nic, WIRE_BYTES};
 use pci::Function;
-use std::vec::Vec;
 
 fn start(frames: usize) -> (Model, Card<Window>) {
     start_with(frames, Quirks::default())
@@ -24,33 +24,13 @@ fn start_with(frames: usize, quirks: Quirks) -> (Model, Card<Window>) {
 /// A card that has `frames` empty frames.
 fn ready(frames: usize) -> (Model, Card<Window>) {
     let (model, mut card) = start(frames);
-    post(&model, &mut card, frames);
+    model::lend(&model, &mut card, frames);
     (model, card)
-}
-
-fn post(model: &Model, card: &mut Card<Window>, frames: usize) {
-    for frame in model.frames(frames) {
-        card.post(frame);
-    }
-    card.kick();
 }
 
 fn refused(quirks: Quirks) -> Error {
     let model = Model::new(8, quirks);
     model.start(2).err().expect("it does not start")
-}
-
-fn filled(mut frame: Frame, bytes: &[u8]) -> Frame {
-    frame.buffer_mut()[..bytes.len()].copy_from_slice(bytes);
-    frame.set_len(bytes.len());
-    frame
-}
-
-/// A frame of `bytes` bytes that is like no other.
-fn wire(seed: usize, bytes: usize) -> Vec<u8> {
-    (0..bytes)
-        .map(|index| ((seed.wrapping_mul(0x9e37) + index * 7) >> 2) as u8)
-        .collect()
 }
 
 #[test]
@@ -82,14 +62,7 @@ fn a_card_is_reset_started_and_says_who_it_is() {
 fn frames_are_received_in_order_with_their_length_up_to_a_slot() {
     let (model, mut card) = ready(8);
     let lengths = [14, 60, 1514, 1515, WIRE_BYTES - 1, WIRE_BYTES];
-    for bytes in lengths {
-        assert!(model.receive(&wire(bytes, bytes)), "{bytes}");
-    }
-    for bytes in lengths {
-        let frame = card.poll_rx().expect("received");
-        assert!(frame.wire() == wire(bytes, bytes), "{bytes}");
-    }
-    assert!(card.poll_rx().is_none());
+    model::receives_in_order(&model, &mut card, &lengths);
     assert_eq!(card.thrown_away(), 0);
 }
 
@@ -132,53 +105,14 @@ fn frames_that_the_card_passes_over_are_lent_again() {
 fn frames_are_sent_from_where_they_lie_with_one_doorbell_a_batch() {
     let (model, mut card) = start(8);
     let lengths = [14, 60, 1514, 8192, WIRE_BYTES];
-    for (bytes, frame) in lengths.into_iter().zip(model.frames(5)) {
-        card.send(filled(frame, &wire(bytes, bytes)));
-    }
-    assert!(model.send(9).is_empty(), "nothing before the kick");
-    card.kick();
-    assert_eq!(card.doorbells(), 1);
-    assert!(card.poll_sent().is_none());
-    let sent = model.send(3);
-    assert_eq!(sent.len(), 3);
-    for (sent, bytes) in sent.iter().zip(lengths) {
-        assert!(*sent == wire(bytes, bytes), "{bytes}");
-    }
-    for _ in 0..3 {
-        assert!(card.poll_sent().is_some());
-    }
-    assert!(card.poll_sent().is_none(), "two are still on their way");
-    assert_eq!(model.send(9).len(), 2);
-    assert!(card.poll_sent().is_some() && card.poll_sent().is_some());
-    card.kick();
-    assert_eq!(card.doorbells(), 1, "no news, no doorbell");
+    model::sends_with_one_doorbell(&model, &mut card, &lengths, Card::doorbells);
 }
 
 #[test]
 fn all_frames_of_a_machine_go_round_both_rings_many_times_and_none_is_lost() {
     for frames in [7, 31, 64, 255, 1024] {
         let (model, mut card) = ready(frames);
-        let (mut arrived, mut answered, mut sent) = (0usize, 0usize, 0usize);
-        for round in 0..40 {
-            card.kick();
-            while model.receive(&wire(arrived, 60 + arrived % 100)) {
-                arrived += 1;
-            }
-            while let Some(frame) = card.poll_rx() {
-                assert!(frame.wire() == wire(answered, 60 + answered % 100));
-                answered += 1;
-                card.send(frame);
-            }
-            card.kick();
-            for frame in model.send(1 + frames * (round % 3) / 2) {
-                assert!(frame == wire(sent, 60 + sent % 100), "in order");
-                sent += 1;
-            }
-            while let Some(frame) = card.poll_sent() {
-                card.post(frame);
-            }
-        }
-        assert_eq!(arrived, answered);
+        let sent = model::go_round(&model, &mut card, frames);
         assert!(sent >= frames * 10, "{sent} of {frames} frames");
     }
 }
@@ -191,7 +125,7 @@ fn a_card_of_software_is_told_of_empty_frames_once_and_one_of_hardware_each_time
             ..Quirks::default()
         };
         let (model, mut card) = start_with(8, quirks);
-        post(&model, &mut card, 8);
+        model::lend(&model, &mut card, 8);
         for number in 0..100 {
             assert!(model.receive(&wire(number, 60)));
             let frame = card.poll_rx().expect("received");
@@ -210,7 +144,7 @@ fn a_sleeping_node_is_woken_once_and_frames_that_were_sent_wake_nobody() {
             ..Quirks::default()
         };
         let (model, mut card) = start_with(8, quirks);
-        post(&model, &mut card, 7);
+        model::lend(&model, &mut card, 7);
         assert!(model.receive(&wire(1, 60)));
         assert_eq!(model.messages(), 0, "an awake node is not woken");
         assert!(card.arm(), "it would sleep over a frame");
@@ -250,26 +184,16 @@ fn a_card_with_one_message_is_woken_by_it_and_one_without_is_never_asked() {
         let model = Model::new(8, Quirks::default());
         let mut card = model.start(messages).expect("it starts");
         assert_eq!(card.has_interrupt(), messages > 0);
-        post(&model, &mut card, 8);
-        assert!(!card.arm());
-        assert!(model.receive(&wire(1, 60)));
-        assert_eq!(model.messages(), messages.into());
-        assert!(card.arm(), "a frame that is there is seen");
+        model::lend(&model, &mut card, 8);
+        model::is_seen_before_sleep(&model, &mut card, messages.into());
     }
 }
 
 #[test]
 fn a_link_that_goes_and_comes_is_noticed_once_each_and_its_event_taken_back() {
     let (model, mut card) = start(8);
-    assert!(!card.tick(Instant(0)));
-    model.set_link(false);
-    assert!(card.tick(Instant(1)));
-    assert!(!card.link_up());
+    model::notices_the_link(&model, &mut card);
     assert_eq!(model.events(), 0);
-    assert!(!card.tick(Instant(2)));
-    model.set_link(true);
-    assert!(card.tick(Instant(3)));
-    assert!(card.link_up());
 }
 
 #[test]
@@ -414,26 +338,8 @@ fn the_same_answer_twice_is_an_answer_about_what_was_not_lent() {
 
 #[test]
 fn a_card_that_is_pulled_out_gives_back_what_was_sent_and_is_left_alone() {
-    let (model, mut card) = ready(8);
-    let mut frames = model.frames(3);
-    for _ in 0..2 {
-        card.send(filled(frames.remove(0), &wire(1, 60)));
-    }
-    card.kick();
-    card.send(filled(frames.remove(0), &wire(1, 60)));
-    model.vanish();
-    assert!(card.poll_sent().is_none());
-    assert!(card.tick(Instant(0)), "the link is gone");
-    assert!(!card.link_up());
-    let mut back = 0;
-    while let Some(frame) = card.poll_sent() {
-        card.post(frame);
-        back += 1;
-    }
-    assert_eq!(back, 3);
-    card.kick();
-    assert!(!card.arm());
-    assert!(!card.tick(Instant(1)));
+    let (model, mut card) = start(8);
+    model::gives_back_when_pulled_out(&model, &mut card, 2);
 }
 
 #[test]
