@@ -19,6 +19,7 @@ pub mod client;
 mod console;
 mod failure;
 pub mod faulty;
+pub mod gdb;
 pub mod initiator;
 pub mod interface;
 pub mod journal;

@@ -6,10 +6,12 @@
 //! scenario that started it.
 
 use crate::accel::Accel;
+use crate::gdb::Debugger;
 use crate::network::{Cable, Mac, Switch};
 use crate::packages::{Debs, QEMU, newer_qemu};
 use crate::{Console, Failure, OrFail, Qmp};
 use command_fds::{CommandFdExt, FdMapping};
+use serde_json::json;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
@@ -264,6 +266,7 @@ pub struct Recipe {
     nics: Vec<Nic>,
     extra: Vec<String>,
     reboots: bool,
+    debugged: bool,
     echo: bool,
     namespace: Option<String>,
 }
@@ -286,6 +289,7 @@ impl Recipe {
             nics: Vec::new(),
             extra: Vec::new(),
             reboots: false,
+            debugged: false,
             echo: false,
             namespace: None,
         }
@@ -394,6 +398,13 @@ impl Recipe {
         self
     }
 
+    /// The machine can be stopped and its code broken ([`Machine::debug`]).
+    #[must_use]
+    pub fn debugged(mut self) -> Self {
+        self.debugged = true;
+        self
+    }
+
     /// Shows the console on our standard output too.
     #[must_use]
     pub fn echo(mut self) -> Self {
@@ -423,6 +434,13 @@ impl Recipe {
             let (cable, end) = nic.switch.plug(&format!("{}/{index}", self.name))?;
             cables.push(cable);
             ends.push(end);
+        }
+
+        let mut debugger = None;
+        if self.debugged {
+            let (link, end) = UnixStream::pair().or_fail("no socket pair for the debugger")?;
+            debugger = Some(link);
+            ends.push(end.into());
         }
 
         let mut command = match &self.namespace {
@@ -477,6 +495,7 @@ impl Recipe {
             started,
             console,
             qmp,
+            debugger,
             cables,
             complaints,
         })
@@ -500,6 +519,10 @@ impl Recipe {
         add(&["-serial", "chardev:console"]);
         add(&["-chardev", &format!("socket,id=qmp,fd={FIRST_FD}")]);
         add(&["-mon", "chardev=qmp,mode=control"]);
+        if self.debugged {
+            let fd = FIRST_FD as usize + 1 + self.nics.len();
+            add(&["-chardev", &format!("socket,id=gdb,fd={fd}")]);
+        }
         if !self.reboots {
             add(&["-no-reboot"]);
         }
@@ -596,6 +619,7 @@ pub struct Machine {
     started: Instant,
     console: Console,
     qmp: Qmp,
+    debugger: Option<UnixStream>,
     cables: Vec<Cable>,
     complaints: PathBuf,
 }
@@ -609,6 +633,16 @@ impl Machine {
     /// Its control channel.
     pub fn qmp(&mut self) -> &mut Qmp {
         &mut self.qmp
+    }
+
+    /// Stops it, until the debugger detaches. Once in its life, and only if it was
+    /// started to be [`debugged`](Recipe::debugged).
+    pub fn debug(&mut self) -> Result<Debugger, Failure> {
+        let link = self.debugger.take();
+        let link = link.or_fail("there is no debugger at this machine")?;
+        let command = json!({"command-line": "gdbserver chardev:gdb"});
+        self.qmp.run("human-monitor-command", command)?;
+        Debugger::new(link)
     }
 
     /// The cable of network card `nic`, from 0.

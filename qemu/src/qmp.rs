@@ -63,6 +63,11 @@ impl Qmp {
         self.run("system_reset", json!({})).map(drop)
     }
 
+    /// Raises the interrupt that nothing masks.
+    pub fn inject_nmi(&mut self) -> Result<(), Failure> {
+        self.run("inject-nmi", json!({})).map(drop)
+    }
+
     /// Presses the power button.
     pub fn system_powerdown(&mut self) -> Result<(), Failure> {
         self.run("system_powerdown", json!({})).map(drop)

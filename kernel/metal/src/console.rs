@@ -10,6 +10,7 @@
 
 use crate::arch::{self, Port};
 use crate::screen::Screen;
+use crate::testament;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use hermit_sync::{InterruptTicketMutex, InterruptTicketMutexGuard};
@@ -355,6 +356,7 @@ impl LastWords {
 
 impl Write for LastWords {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        testament::speak(text);
         for byte in text.bytes() {
             if let Some(Some(screen)) = self.screen.as_deref_mut() {
                 let mut next = Some(byte);

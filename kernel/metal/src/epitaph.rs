@@ -4,13 +4,15 @@
 //! is a sentence with its place, the registers if the processor raised it, and
 //! the addresses on the stack that point into code, as offsets in `ublade.elf`
 //! (`addr2line -e ublade.elf 0x...`). Initiators only see a pause if the node is
-//! back soon, so after `panic=` seconds the machine is reset.
+//! back soon, so after `panic=` seconds the machine is reset. The report is left to
+//! the next start as well (`testament`).
 
 use crate::arch::{self, Exception};
 use crate::boot;
 use crate::clock;
 use crate::console::LastWords;
 use crate::power;
+use crate::testament;
 use core::fmt::Write;
 use core::panic::PanicInfo;
 use core::ptr;
@@ -116,6 +118,7 @@ fn end(words: &mut LastWords) -> ! {
 }
 
 fn restart_or_halt(seconds: u32) -> ! {
+    testament::seal();
     if seconds == u32::MAX {
         arch::halt();
     }

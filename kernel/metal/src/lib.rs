@@ -11,6 +11,7 @@
 pub mod acpi;
 pub mod firmware;
 pub mod map;
+pub mod memorial;
 pub mod mmio;
 pub mod patience;
 pub mod pen;

@@ -38,6 +38,7 @@ mod power;
 mod probe;
 mod screen;
 mod survey;
+mod testament;
 mod typist;
 
 use crate::boot::{Boot, Unusable};
@@ -60,6 +61,11 @@ use node::config::{Config, RAMS_MAX, Source};
 use node::limits::PORTS_MAX;
 use node::{Attached, Order, Origin, StateArea};
 use ram::RamDisk;
+
+/// How often the loop does what need not be done in every turn.
+const ROUND_US: u64 = 250_000;
+/// Most lines that are shown of what a node left.
+const EPITAPH_LINES: usize = 24;
 
 /// Called by the boot entry, once, with what the loader told us.
 fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
@@ -90,10 +96,11 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
         );
     }
 
-    let mut power = Power::find(&boot.memory, boot.acpi_root, boot.extended_data);
+    let power = Power::find(&boot.memory, boot.acpi_root, boot.extended_data);
     let mut memory = boot.memory;
     let devices = probe::count(boot.command_line) + config.rams.len();
     let rams = take_rams(&config, &mut memory, share::reserve(devices));
+    let epitaph = testament::open(&mut memory, boot.memory_end);
     let Some(Shares { heap, frames }) = Shares::of(memory.free_low(), devices) else {
         panic!(
             "{} KiB of memory are free, too little for {devices} devices; ublade needs a machine of 8 MiB and 1 MiB more for every ten devices",
@@ -166,6 +173,13 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
     for warning in node.warnings() {
         warn!("{warning}");
     }
+    if let Some(epitaph) = epitaph {
+        let lines = epitaph.as_str().split('\n');
+        for line in lines.filter(|line| !line.is_empty()).take(EPITAPH_LINES) {
+            warn!("before this start: {line}");
+        }
+        node.remember(epitaph);
+    }
     let (used, heap_bytes) = heap::usage();
     debug!(
         "{frames} frames, heap {} of {} KiB, counter {} kHz ({:?}), {} KiB left",
@@ -194,6 +208,7 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
     let mut idle = Idle::new(clock, timer, patience, woken_by_cards);
     let mut typist = Typist::new();
     let mut said = [0; 256];
+    let mut round = clock.now();
     loop {
         let now = clock.now();
         let len = console::hear(&mut said);
@@ -206,13 +221,18 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
         } else {
             idle.rest(&mut node, now, typist.deadline(now));
         }
-        if power.is_pressed(now) {
-            info!("power button: finishing what is under way");
-            node.order(Order::PowerOff);
+        if now.since_us(round) >= ROUND_US {
+            round = now;
+            testament::note(&node, now);
+            if power.is_pressed() {
+                info!("power button: finishing what is under way");
+                node.order(Order::PowerOff);
+            }
         }
         if let Some(order) = node.closed() {
             info!("{order}: everything is answered and flushed");
             log::logger().flush();
+            testament::close();
             power.obey(order);
         }
     }

@@ -156,6 +156,16 @@ impl Map {
         Some(taken)
     }
 
+    /// Gives out exactly this range, if all of it is free.
+    pub fn take_at(&mut self, range: Range) -> bool {
+        let has = |free: &Range| free.start <= range.start && range.end <= free.end;
+        let is_free = self.ranges().iter().any(has);
+        if is_free {
+            self.cut(range);
+        }
+        is_free
+    }
+
     /// Gives out `bytes` below `limit`, or as many as lie in one piece.
     pub fn take_most(&mut self, bytes: u64, limit: u64) -> Option<Range> {
         let piece = |range: &Range| range.end.min(limit).saturating_sub(range.start);
@@ -392,5 +402,22 @@ mod tests {
                 assert!(pair[0].end <= pair[1].start);
             }
         }
+    }
+
+    #[test]
+    fn a_range_is_given_out_where_it_is_wanted_or_not_at_all() {
+        let mut map = Map::new();
+        map.add(Range {
+            start: 0x10_0000,
+            end: 0x20_0000,
+        });
+        let page = Range::of(0x18_0000, 4096);
+        assert!(map.take_at(page));
+        assert!(!map.take_at(page), "it is given out once");
+        assert_eq!(map.free(), 0x10_0000 - 4096);
+        for outside in [0xf_f000, 0x20_0000, 0x1f_f001] {
+            assert!(!map.take_at(Range::of(outside, 4096)), "{outside:#x}");
+        }
+        assert_eq!(map.free(), 0x10_0000 - 4096);
     }
 }

@@ -8,34 +8,30 @@
 //! believes the first one whose sum is right.
 //!
 //! Anything may have run between two starts, so a page is an outside text: unless
-//! every length, the sum and every single letter are as we would have written them,
-//! it is none of ours.
+//! its length, its sum and every single letter are as we would have written them, it
+//! is none of ours.
 
-use core::fmt;
+use core::fmt::Write;
 use io::Text;
+use node::EPITAPH_BYTES;
 use node::state::sum_of;
 
 /// Bytes of one page.
 pub const BYTES: usize = 4096;
 /// How many there are.
 pub const PAGES: usize = 2;
-/// Most bytes of the last words, and of the figures.
-pub const PART_BYTES: usize = 1024;
 /// Machines with less memory keep theirs in one piece.
 const MEMORY_MIN: u64 = 32 << 20;
 
-const MARK: &[u8; 8] = b"ublade\n\x02";
-/// Of everything from `LENGTHS` to the end of the text.
+const MARK: [u8; 8] = *b"ublade\n\x01";
+/// Of the length and the text.
 const SUM: usize = 8;
-const LENGTHS: usize = 12;
+const LENGTH: usize = 12;
 const TEXT: usize = 16;
 /// Seconds that the node has run, and the same with every bit turned: they change
 /// every second, which must not cost a sum.
 const AGE: usize = BYTES - 16;
-const _: () = assert!(TEXT + 2 * PART_BYTES <= AGE);
-
-/// A page.
-pub type Page = [u8; BYTES];
+const _: () = assert!(TEXT + EPITAPH_BYTES <= AGE);
 
 /// Where the pages are on a machine whose memory below 4 GiB ends at `memory_end`.
 /// A firmware may keep a little more or less of it at the next start, so only the
@@ -45,88 +41,60 @@ pub fn places(memory_end: u64) -> Option<[u64; PAGES]> {
     (memory_end >= MEMORY_MIN).then_some([3 * sixteenth, 6 * sixteenth])
 }
 
-/// What a node left to its next start.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Epitaph {
-    /// Why it fell; nothing if it could not say.
-    pub words: Text<PART_BYTES>,
-    /// What it had done.
-    pub figures: Text<PART_BYTES>,
-    /// How long it had run, if that is known.
-    pub seconds: Option<u64>,
-}
-
-impl fmt::Display for Epitaph {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.words.as_str().trim() {
-            "" => writeln!(f, "it ended without a word, so something reset it")?,
-            words => writeln!(f, "{words}")?,
-        }
-        if let Some(seconds) = self.seconds {
-            writeln!(f, "it had run for {seconds} s")?;
-        }
-        f.write_str(self.figures.as_str())
+/// Writes a text; letters that are not ours become points. Does nothing to what is
+/// no page.
+pub fn write(page: &mut [u8], text: &str) {
+    let Some(page) = page.first_chunk_mut::<BYTES>() else {
+        return;
+    };
+    let len = text.len().min(EPITAPH_BYTES);
+    for (place, letter) in page[TEXT..TEXT + len].iter_mut().zip(text.bytes()) {
+        *place = if is_ours(&letter) { letter } else { b'.' };
     }
-}
-
-/// Writes both parts into a page; letters beyond ASCII become points.
-pub fn write(page: &mut Page, words: &Text<PART_BYTES>, figures: &Text<PART_BYTES>) {
-    let parts = [words.as_str(), figures.as_str()];
-    let letters = parts.iter().flat_map(|part| part.bytes());
-    for (place, letter) in page[TEXT..].iter_mut().zip(letters) {
-        *place = if is_ours(letter) { letter } else { b'.' };
-    }
-    let [words, figures] = parts.map(|part| part.len() as u16);
-    page[LENGTHS..][..2].copy_from_slice(&words.to_le_bytes());
-    page[LENGTHS + 2..][..2].copy_from_slice(&figures.to_le_bytes());
-    let end = TEXT + usize::from(words) + usize::from(figures);
-    let sum = sum_of(&page[LENGTHS..end]);
-    page[SUM..LENGTHS].copy_from_slice(&sum.to_le_bytes());
-    page[..SUM].copy_from_slice(MARK);
+    page[LENGTH..TEXT].copy_from_slice(&(len as u32).to_le_bytes());
+    let sum = sum_of(&page[LENGTH..TEXT + len]);
+    page[SUM..LENGTH].copy_from_slice(&sum.to_le_bytes());
+    page[..SUM].copy_from_slice(&MARK);
 }
 
 /// Writes how long the node has run.
-pub fn write_age(page: &mut Page, seconds: u64) {
-    page[AGE..][..8].copy_from_slice(&seconds.to_le_bytes());
-    page[AGE + 8..].copy_from_slice(&(!seconds).to_le_bytes());
+pub fn write_age(page: &mut [u8], seconds: u64) {
+    if let Some(age) = page.get_mut(AGE..BYTES) {
+        age[..8].copy_from_slice(&seconds.to_le_bytes());
+        age[8..].copy_from_slice(&(!seconds).to_le_bytes());
+    }
 }
 
 /// From now on the page says nothing.
-pub fn erase(page: &mut Page) {
-    page[..TEXT].fill(0);
-    page[AGE..].fill(0);
+pub fn erase(page: &mut [u8]) {
+    page.fill(0);
 }
 
-/// What the page says, if it is one of ours.
+/// What the page says, and how long the node had run, if that is whole; `None` if it is
+/// no page of ours.
 #[cold]
-pub fn read(page: &Page) -> Option<Epitaph> {
-    let number = |at: usize, bytes: usize| {
-        let digits = page[at..at + bytes].iter().rev();
-        digits.fold(0, |number, digit| number << 8 | u64::from(*digit))
-    };
-    let words = number(LENGTHS, 2) as usize;
-    let end = words + number(LENGTHS + 2, 2) as usize;
-    let (words, figures) = page[TEXT..AGE].get(..end)?.split_at_checked(words)?;
-    let is_whole = page.starts_with(MARK)
-        && number(SUM, 4) == u64::from(sum_of(&page[LENGTHS..TEXT + end]))
-        && words.len().max(figures.len()) <= PART_BYTES;
-    let text = |part: &[u8]| {
-        let is_clean = part.iter().all(|letter| is_ours(*letter));
-        core::str::from_utf8(part)
-            .ok()
-            .filter(|_| is_clean)
-            .map(Text::new)
-    };
-    let (seconds, turned) = (number(AGE, 8), number(AGE + 8, 8));
-    is_whole.then_some(Epitaph {
-        words: text(words)?,
-        figures: text(figures)?,
-        seconds: (seconds == !turned).then_some(seconds),
-    })
+pub fn read(page: &[u8]) -> Option<Text<EPITAPH_BYTES>> {
+    let page = page.first_chunk::<BYTES>()?;
+    let number = |at: usize| Some(u32::from_le_bytes(*page.get(at..)?.first_chunk()?));
+    let age = |at: usize| Some(u64::from_le_bytes(*page.get(at..)?.first_chunk()?));
+    let len = number(LENGTH)? as usize;
+    let text = page.get(TEXT..AGE)?.get(..len)?;
+    let is_whole = page.starts_with(&MARK)
+        && number(SUM)? == sum_of(&page[LENGTH..TEXT + len])
+        && len <= EPITAPH_BYTES
+        && text.iter().all(is_ours);
+    let text = core::str::from_utf8(text).ok().filter(|_| is_whole)?;
+    let mut text = Text::new(text);
+    let seconds = age(AGE)?;
+    if age(AGE + 8)? == !seconds {
+        // A text cuts and never fails.
+        let _ = writeln!(text, "it had run for {seconds} s");
+    }
+    Some(text)
 }
 
 /// What may stand in a page: nothing that steers a terminal.
-const fn is_ours(letter: u8) -> bool {
+fn is_ours(letter: &u8) -> bool {
     matches!(letter, b'\n' | b' '..=b'~')
 }
 
@@ -134,63 +102,65 @@ const fn is_ours(letter: u8) -> bool {
 mod tests {
     extern crate std;
     use super::*;
-    use std::string::ToString;
+    use std::string::{String, ToString};
 
     const MIB: u64 = 1 << 20;
 
-    fn written(words: &str, figures: &str, seconds: u64) -> Page {
+    fn written(text: &str, seconds: u64) -> [u8; BYTES] {
         let mut page = [0xa5; BYTES];
-        write(&mut page, &Text::new(words), &Text::new(figures));
+        write(&mut page, text);
         write_age(&mut page, seconds);
         page
     }
 
     /// Sets the sum right, as somebody would who wants to be believed.
-    fn sealed(mut page: Page) -> Page {
-        let lengths = &page[LENGTHS..TEXT];
-        let end = lengths.chunks(2).fold(TEXT, |end, len| {
-            end + usize::from(u16::from_le_bytes([len[0], len[1]]))
-        });
-        let sum = sum_of(&page[LENGTHS..end.min(BYTES)]);
-        page[SUM..LENGTHS].copy_from_slice(&sum.to_le_bytes());
-        page[..SUM].copy_from_slice(MARK);
+    fn sealed(mut page: [u8; BYTES]) -> [u8; BYTES] {
+        let len = u32::from_le_bytes(*page[LENGTH..].first_chunk().unwrap());
+        let end = (TEXT + len as usize).min(BYTES);
+        let sum = sum_of(&page[LENGTH..end]);
+        page[SUM..LENGTH].copy_from_slice(&sum.to_le_bytes());
+        page[..SUM].copy_from_slice(&MARK);
         page
+    }
+
+    fn told(page: &[u8]) -> Option<String> {
+        read(page).map(|text| text.to_string())
     }
 
     #[test]
     fn what_was_written_is_read_with_its_age() {
-        let epitaph = read(&written("\nublade stopped: a\n", "1 read", 77)).unwrap();
-        assert_eq!(
-            epitaph.to_string(),
-            "ublade stopped: a\nit had run for 77 s\n1 read"
-        );
-        let silent = read(&written("", "", 0)).unwrap().to_string();
-        assert!(silent.contains("without a word"), "{silent}");
-        let long = "é".repeat(PART_BYTES);
-        let cut = read(&written(&long, &long, 1)).unwrap();
-        assert_eq!(cut.words.as_str(), ".".repeat(PART_BYTES));
-        assert_eq!(cut.figures.as_str(), ".".repeat(PART_BYTES));
+        let page = written("ublade stopped: a\n", 77);
+        let words = "ublade stopped: a\nit had run for 77 s\n";
+        assert_eq!(told(&page).as_deref(), Some(words));
+        let cut = told(&written(&"é".repeat(EPITAPH_BYTES), 1)).unwrap();
+        assert_eq!(cut, ".".repeat(EPITAPH_BYTES));
     }
 
     #[test]
-    fn an_erased_page_says_nothing() {
-        let mut page = written("words", "figures", 5);
+    fn what_is_no_page_is_left_alone_and_says_nothing() {
+        let mut page = written("words", 5);
         erase(&mut page);
         assert_eq!(read(&page), None);
-        assert_eq!(read(&[0; BYTES]), None);
         assert_eq!(read(&[0xff; BYTES]), None);
+        let mut short = [7; BYTES - 1];
+        write(&mut short, "words");
+        write_age(&mut short, 1);
+        assert_eq!(short, [7; BYTES - 1]);
+        for len in 0..BYTES {
+            assert_eq!(read(&written("words", 5)[..len]), None, "{len}");
+        }
     }
 
     #[test]
     fn a_page_with_any_bit_turned_is_not_believed_about_what_it_said() {
-        let page = written("the words", "the figures", 1234);
+        let page = written("the words\n", 1234);
         for bit in 0..BYTES * 8 {
             let mut damaged = page;
             damaged[bit / 8] ^= 1 << (bit % 8);
-            match read(&damaged) {
-                None => assert!(bit / 8 < TEXT + 20, "bit {bit}"),
-                Some(told) if bit / 8 >= AGE => assert_eq!(told.seconds, None, "bit {bit}"),
-                Some(told) => assert_eq!(Some(told), read(&page), "bit {bit}"),
+            match told(&damaged) {
+                None => assert!(bit / 8 < TEXT + 10, "bit {bit}"),
+                Some(text) if bit / 8 >= AGE => assert_eq!(text, "the words\n", "bit {bit}"),
+                text => assert_eq!(text, told(&page), "bit {bit}"),
             }
         }
     }
@@ -206,21 +176,24 @@ mod tests {
         };
         let mut believed = 0;
         for _ in 0..20_000 {
-            let mut page = written("some words", "some figures", random());
+            let mut page = written("some words of a page", random());
             for _ in 0..random() % 4 {
-                page[LENGTHS + random() as usize % 26] = random() as u8;
+                page[LENGTH + random() as usize % 24] = random() as u8;
             }
-            if let Some(told) = read(&sealed(page)) {
+            if let Some(text) = told(&sealed(page)) {
                 believed += 1;
-                assert!(told.to_string().bytes().all(is_ours));
+                assert!(text.bytes().all(|letter| is_ours(&letter)));
             }
         }
         assert!((5_000..20_000).contains(&believed), "{believed}");
         let mut long = [b'x'; BYTES];
-        for (words, figures, holds) in [(1024, 1024, true), (1025, 0, false), (0, 1025, false)] {
-            long[LENGTHS..][..2].copy_from_slice(&u16::to_le_bytes(words));
-            long[LENGTHS + 2..][..2].copy_from_slice(&u16::to_le_bytes(figures));
-            assert_eq!(read(&sealed(long)).is_some(), holds, "{words} {figures}");
+        for (len, holds) in [
+            (EPITAPH_BYTES, true),
+            (EPITAPH_BYTES + 1, false),
+            (1 << 31, false),
+        ] {
+            long[LENGTH..TEXT].copy_from_slice(&(len as u32).to_le_bytes());
+            assert_eq!(read(&sealed(long)).is_some(), holds, "{len}");
         }
     }
 
@@ -243,8 +216,8 @@ mod tests {
                 assert_eq!(places(end + MIB / 2), Some([first, second]), "{mib}");
             }
         }
-        // Where SeaBIOS was seen to overwrite one: 16 MiB below the end.
-        let [first, second] = places(64 * MIB - (128 << 10)).unwrap();
-        assert!(second < 40 * MIB && first < second);
+        // SeaBIOS was seen to overwrite what lies there.
+        let below_seabios = 64 * MIB - 16 * MIB - MIB;
+        assert!(places(64 * MIB - (128 << 10)).unwrap()[1] < below_seabios);
     }
 }

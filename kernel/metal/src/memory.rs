@@ -35,6 +35,13 @@ impl Memory {
         Some(&mut as_slice(range)[..bytes])
     }
 
+    /// Memory at an address below 4 GiB, with whatever it holds, if it is free.
+    pub fn take_at(&mut self, address: u64, bytes: usize) -> Option<&'static mut [u8]> {
+        let range = Range::of(address, bytes as u64);
+        let is_taken = range.end <= LOW && self.map.take_at(range);
+        is_taken.then(|| as_slice(range))
+    }
+
     /// Memory below 4 GiB: `bytes`, or as much as lies in one piece.
     pub fn take_most(&mut self, bytes: usize) -> Option<&'static mut [u8]> {
         let range = self.map.take_most(bytes as u64, LOW)?;

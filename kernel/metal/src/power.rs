@@ -1,20 +1,16 @@
 //! The power button, switching off, starting again.
 //!
 //! What there is to press and to write stands in a table of the firmware
-//! (`metal::acpi`). The button is looked at, not waited for: nobody presses it
-//! twice within [`LOOK_US`], and no interrupt has to be shared with the firmware.
+//! (`metal::acpi`). The button is looked at now and then, not waited for: a press
+//! stays, and no interrupt has to be shared with the firmware.
 //! Without the table the machine can still be reset as PCs always could.
 
 use crate::arch::{self, Port};
 use crate::memory::Memory;
 use core::sync::atomic::{AtomicU32, Ordering};
-use io::Instant;
 use log::warn;
 use metal::acpi::{Power as Table, Reset, Space, Tables};
 use node::Order;
-
-/// How often the button is looked at.
-const LOOK_US: u64 = 250_000;
 
 /// PM1 status: the button was pressed; written to clear it (ACPI 6.5, 4.8.3.1.1).
 const BUTTON: u16 = 1 << 8;
@@ -36,7 +32,6 @@ static RESET: AtomicU32 = AtomicU32::new(0);
 /// See the module's header.
 pub struct Power {
     table: Option<Table>,
-    looked: Instant,
 }
 
 impl Power {
@@ -58,18 +53,11 @@ impl Power {
                 RESET.store(u32::from(port) << 16 | u32::from(value), Ordering::Relaxed);
             }
         }
-        Self {
-            table,
-            looked: Instant(0),
-        }
+        Self { table }
     }
 
     /// Whether the button was pressed since it was last looked at.
-    pub fn is_pressed(&mut self, now: Instant) -> bool {
-        if now.since_us(self.looked) < LOOK_US {
-            return false;
-        }
-        self.looked = now;
+    pub fn is_pressed(&self) -> bool {
         let status = self.table.and_then(|table| table.status).map(Port);
         let Some(status) = status.filter(|status| status.read_u16() & BUTTON != 0) else {
             return false;

@@ -2,29 +2,37 @@
 //!
 //! The figures stand in memory all the time (`metal::memorial` says where and how),
 //! so a node that is reset without a word leaves them as well. An end in order leaves
-//! nothing. The next start reads what is there before anything else takes memory.
+//! nothing. RAM disks come first: where one lies, there are no pages.
 
 use crate::memory::Memory;
 use core::fmt::Write;
 use engine::Node;
-use hermit_sync::InterruptTicketMutex;
 use io::{Instant, Text};
-use metal::memorial::{self, Epitaph, PAGES, PART_BYTES, Page};
+use log::debug;
+use metal::memorial::{self, PAGES};
+use node::{EPITAPH_BYTES, FIGURES_BYTES};
+use spin::Mutex;
 
 /// How often figures are written, at most.
 const NOTE_US: u64 = 1_000_000;
+/// What stands in front of the figures until there are words.
+const NO_WORDS: &str = "it was reset without a word\n";
+
+type Epitaph = Text<EPITAPH_BYTES>;
 
 struct Testament {
-    pages: [Option<&'static mut Page>; PAGES],
-    words: Text<PART_BYTES>,
-    figures: Text<PART_BYTES>,
+    /// Empty where there is none.
+    pages: [&'static mut [u8]; PAGES],
+    words: Epitaph,
+    figures: Text<FIGURES_BYTES>,
     noted: Instant,
     /// How much had happened when figures were written last.
     seen: Option<u64>,
 }
 
-static TESTAMENT: InterruptTicketMutex<Testament> = InterruptTicketMutex::new(Testament {
-    pages: [const { None }; PAGES],
+/// Never waited for: it is taken only if somebody falls who holds it.
+static TESTAMENT: Mutex<Testament> = Mutex::new(Testament {
+    pages: [&mut [], &mut []],
     words: Text::EMPTY,
     figures: Text::EMPTY,
     noted: Instant(0),
@@ -32,51 +40,56 @@ static TESTAMENT: InterruptTicketMutex<Testament> = InterruptTicketMutex::new(Te
 });
 
 impl Testament {
-    fn pages(&mut self) -> impl Iterator<Item = &mut Page> {
-        self.pages.iter_mut().flatten().map(|page| &mut **page)
-    }
-
+    #[inline(never)]
     fn seal(&mut self) {
-        let (words, figures) = (self.words, self.figures);
-        self.pages()
-            .for_each(|page| memorial::write(page, &words, &figures));
+        let words = if self.words.is_empty() {
+            NO_WORDS
+        } else {
+            self.words.as_str().trim_start()
+        };
+        let text = Epitaph::format(format_args!("{words}{}", self.figures));
+        for page in &mut self.pages {
+            memorial::write(page, text.as_str());
+        }
     }
 }
 
-/// What the start before this one left.
+/// Takes the pages, which say nothing from now on, and returns what the start before
+/// this one left in them.
 #[cold]
-pub fn read(memory: &Memory, memory_end: u64) -> Option<Epitaph> {
-    let mut places = memorial::places(memory_end)?.into_iter();
-    places.find_map(|place| {
-        let page = memory.free_at(place, memorial::BYTES)?;
-        memorial::read(page.first_chunk()?)
-    })
-}
-
-/// Takes the pages, which say nothing yet. False if this machine has none to spare.
-#[cold]
-pub fn open(memory: &mut Memory, memory_end: u64) -> bool {
-    let places = memorial::places(memory_end).unwrap_or_default();
-    let pages = places.map(|place| {
-        let page = memory.take_at(place, memorial::BYTES);
-        page?.first_chunk_mut()
-    });
-    TESTAMENT.lock().pages = pages;
-    close();
-    TESTAMENT.lock().pages().next().is_some()
+pub fn open(memory: &mut Memory, memory_end: u64) -> Option<Epitaph> {
+    let mut testament = TESTAMENT.try_lock()?;
+    let mut left = None;
+    let places = memorial::places(memory_end).into_iter().flatten();
+    for (page, place) in testament.pages.iter_mut().zip(places) {
+        *page = memory.take_at(place, memorial::BYTES).unwrap_or_default();
+        left = left.or_else(|| memorial::read(page));
+        memorial::erase(page);
+    }
+    if testament.pages.iter().all(|page| page.is_empty()) {
+        debug!("no page of memory is left over for what a node says when it falls");
+    }
+    left
 }
 
 /// The node has ended in order: it leaves nothing.
 #[cold]
 pub fn close() {
-    TESTAMENT.lock().pages().for_each(memorial::erase);
+    if let Some(mut testament) = TESTAMENT.try_lock() {
+        testament
+            .pages
+            .iter_mut()
+            .for_each(|page| memorial::erase(page));
+    }
 }
 
 /// Writes figures, if it is time and anything has happened, and how long the node
 /// has run.
 #[cold]
 pub fn note(node: &Node, now: Instant) {
-    let mut testament = TESTAMENT.lock();
+    let Some(mut testament) = TESTAMENT.try_lock() else {
+        return;
+    };
     if now.since_us(testament.noted) < NOTE_US {
         return;
     }
@@ -85,17 +98,16 @@ pub fn note(node: &Node, now: Instant) {
     if testament.seen != happened {
         testament.seen = happened;
         testament.figures = Text::EMPTY;
-        // A text cuts and never fails.
+        // As above.
         let _ = node.write_figures(&mut testament.figures);
         testament.seal();
     }
-    let seconds = now.0 / 1_000_000;
-    testament
-        .pages()
-        .for_each(|page| memorial::write_age(page, seconds));
+    for page in &mut testament.pages {
+        memorial::write_age(page, now.0 / 1_000_000);
+    }
 }
 
-/// Keeps words that are spoken last. Whoever fell while he wrote figures has none.
+/// Keeps words that are spoken last. Who falls while he writes figures has none.
 pub fn speak(text: &str) {
     if let Some(mut testament) = TESTAMENT.try_lock() {
         let _ = testament.words.write_str(text);

@@ -10,6 +10,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec;
+use core::fmt;
 use io::Instant;
 
 /// Declares the events with their names.
@@ -168,10 +169,30 @@ impl Events {
         self.counts[what.counter()]
     }
 
+    /// How many things of note there were.
+    pub fn noted(&self) -> u64 {
+        self.traced as u64
+    }
+
     /// The last things of note, oldest first.
     pub fn trace(&self) -> impl Iterator<Item = &Trace> {
-        let first = self.traced.saturating_sub(TRACE_MAX);
+        self.last(TRACE_MAX)
+    }
+
+    /// The last things of note, `count` at most, oldest first.
+    pub(crate) fn last(&self, count: usize) -> impl Iterator<Item = &Trace> {
+        let first = self.traced.saturating_sub(count);
         (first..self.traced).map(|index| &self.trace[index % TRACE_MAX])
+    }
+}
+
+impl fmt::Display for Noted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Event(event) => f.write_str(event.name()),
+            Self::Dropped(reason) => write!(f, "dropped:{}", reason.name()),
+            Self::Refused(refusal) => write!(f, "refused:{}", refusal.name()),
+        }
     }
 }
 

@@ -30,6 +30,7 @@ mod claim;
 mod closing;
 pub mod config;
 mod crc;
+mod epitaph;
 mod events;
 #[cfg(test)]
 mod fake;
@@ -54,6 +55,7 @@ mod waiting;
 
 pub use banner::{Banner, Boot, Line};
 pub use closing::Order;
+pub use epitaph::{EPITAPH_BYTES, FIGURES_BYTES};
 pub use events::{Event, Events, Noted, TRACE_MAX, Trace};
 pub use histogram::{BUCKETS, Histogram};
 pub use node::{Attached, EARLY, Export, Node, StateArea};

@@ -907,7 +907,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
     }
 
     /// What all exports have done together.
-    fn total_work(&self) -> tally::Work {
+    pub(crate) fn total_work(&self) -> tally::Work {
         let mut total = tally::Work::default();
         for export in &self.exports {
             total.add(&export.work);

@@ -11,6 +11,7 @@ mod console;
 mod discover;
 mod disks;
 mod durability;
+mod epitaph;
 pub mod every_device;
 mod faults;
 mod hostile;
@@ -172,6 +173,15 @@ static ALL: &[Scenario] = &[
         linux: false,
         neighbours: None,
         run: power::power_button,
+    },
+    Scenario {
+        name: "epitaph",
+        sentence: "a node that fell says after its start why and what it had done, one that was \
+                   reset what it had done, and one that ended in order nothing",
+        limit: seconds(120),
+        linux: false,
+        neighbours: None,
+        run: epitaph::epitaph,
     },
     Scenario {
         name: "nvme",

@@ -37,6 +37,8 @@ enum Register {
 }
 
 const MASKED: u32 = 1 << 16;
+/// A line that delivers an interrupt which nothing masks.
+const DELIVERS_NMI: u32 = 0b100 << 8;
 const ENABLED: u32 = 1 << 8;
 const TIMER_BY_DEADLINE: u32 = 0b10 << 17;
 /// The timer counts at a sixteenth of its clock: a 32-bit count then lasts for
@@ -73,7 +75,7 @@ fn write(register: Register, value: u32) {
     }
 }
 
-/// Masks every line and turns the local controller on.
+/// Masks every line but the one for faults, and turns the local controller on.
 pub fn init() {
     // Lines of the old pair would come in at vectors of exceptions; all masked.
     Port(0x21).write(0xff);
@@ -93,7 +95,6 @@ pub fn init() {
         Register::Thermal,
         Register::Performance,
         Register::Line0,
-        Register::Line1,
         Register::Error,
     ] {
         // Some of them may be missing; a write to a missing one is an error that
@@ -101,6 +102,10 @@ pub fn init() {
         // on every processor with that mode.
         write(line, MASKED);
     }
+    // On every PC this is where a hardware fault comes in, and the button or command
+    // of an operator who wants to know where a node hangs: the node falls with a
+    // report.
+    write(Register::Line1, DELIVERS_NMI);
     write(Register::TaskPriority, 0);
     write(Register::SpuriousVector, ENABLED | u32::from(SPURIOUS));
 }

@@ -25,6 +25,7 @@ mod wire;
 use crate::Node;
 use crate::capture::Way;
 use crate::config::{Config, SAID_MAX, Said};
+use crate::epitaph::EPITAPH_BYTES;
 use crate::events::Event;
 use crate::limits::SPARES_MIN;
 use crate::state::SETTINGS_BYTES_MAX;
@@ -97,6 +98,8 @@ pub(crate) struct Facts {
     said: Vec<Said>,
     /// What was set and may be saved: lines of settings.
     draft: Vec<u8>,
+    /// How the node ended before this start, if not in order.
+    epitaph: Text<EPITAPH_BYTES>,
 }
 
 impl Facts {
@@ -140,6 +143,11 @@ impl Mgmt {
     #[inline]
     pub fn due(&self) -> Instant {
         self.due
+    }
+
+    /// Keeps how the node ended before this start.
+    pub fn remember(&mut self, epitaph: Text<EPITAPH_BYTES>) {
+        self.facts.epitaph = epitaph;
     }
 
     /// Something that an answer waits for has happened.
@@ -205,6 +213,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
             http_port: config.http.value.unwrap_or(0),
             said: Vec::with_capacity(SAID_MAX),
             draft: Vec::with_capacity(SETTINGS_BYTES_MAX),
+            epitaph: Text::EMPTY,
         };
         facts.draft.extend_from_slice(self.keeper.saved());
         facts.said.extend_from_slice(config.said());

@@ -101,7 +101,8 @@ impl<T: fmt::Display> fmt::Display for Quoted<T> {
         let mut escape = Escape(f, |byte| match byte {
             b'"' => Some("\\\""),
             b'\\' => Some("\\\\"),
-            // Control characters mean nothing in any of our texts.
+            b'\n' => Some("\\n"),
+            // Other control characters mean nothing in any of our texts.
             0..0x20 | 0x7f => Some(" "),
             _ => None,
         });
@@ -179,7 +180,10 @@ mod tests {
             Html(nasty).to_string(),
             "&lt;script&gt;&quot;a&quot; &amp; &#39;b&#39;\\  é"
         );
-        assert_eq!(Quoted(nasty).to_string(), "<script>\\\"a\\\" & 'b'\\\\  é");
+        assert_eq!(
+            Quoted(nasty).to_string(),
+            "<script>\\\"a\\\" & 'b'\\\\\\n é"
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod cec;
 mod console;
+mod epitaph;
 mod operator;
 
 use super::pages::{Document, Topic};
@@ -193,6 +194,8 @@ fn every_document_is_whole_however_much_there_is_to_tell() {
         let line = alloc::format!("warning: <b>{number}</b> {}\n", "x\"".repeat(90));
         host.world.node.hear(line.as_bytes());
     }
+    let epitaph = ("\"".repeat(300) + "\n" + &"<\\\n".repeat(20)).repeat(5);
+    host.world.node.remember(Text::new(&epitaph));
     for client in 0..2000_u32 {
         let mut wire = [0; 14];
         wire[6..10].copy_from_slice(&client.to_be_bytes());

@@ -79,13 +79,14 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
             3 => self.page_curve(&CURVES[0], out),
             4 => self.page_curve(&CURVES[1], out),
             5 => self.page_warnings(out),
-            6 => return self.page_exports(item, out),
-            7 => self.page_latency(out),
-            8 => return self.page_disks(item, out),
-            9 => return self.page_ports(item, out),
-            10 => return self.page_clients(item, out),
-            11 => self.page_lines(out),
-            12 => return self.page_log(item, out),
+            6 => self.page_epitaph(out),
+            7 => return self.page_exports(item, out),
+            8 => self.page_latency(out),
+            9 => return self.page_disks(item, out),
+            10 => return self.page_ports(item, out),
+            11 => return self.page_clients(item, out),
+            12 => self.page_lines(out),
+            13 => return self.page_log(item, out),
             _ => {
                 out.put(
                     "</main><footer>This page refreshes itself every five seconds. For programs: ",
@@ -401,6 +402,21 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
             && !self.clients().any(is_here);
         let (used, offered) = (port.wire.mtu, port.nic.mtu());
         used < 1600 && used == offered && !is_for_people
+    }
+
+    fn page_epitaph(&self, out: &mut Out<'_>) {
+        if self.facts.epitaph.is_empty() {
+            return;
+        }
+        out.put("<section><h2>Before this start it did not end in order</h2><pre>");
+        for line in self.facts.epitaph.as_str().split('\n') {
+            // A letter takes six bytes at most.
+            if out.room() > 6 * line.len() + END.len() {
+                put!(out, "{}\n", Html(line));
+            }
+        }
+        const END: &str = "</pre></section>\n";
+        out.put(END);
     }
 
     fn page_exports(&self, item: &mut usize, out: &mut Out<'_>) -> Step {

@@ -1,13 +1,16 @@
 //! The API: what the page shows, for programs.
 
 use super::{Step, Topic, View};
-use crate::events::{Event, Noted};
-use crate::mgmt::out::{Out, Quoted, Seconds, put};
+use crate::epitaph::EPITAPH_BYTES;
+use crate::events::Event;
+use crate::mgmt::out::{Out, PIECE_BYTES, Quoted, Seconds, put};
 use crate::mgmt::time::Utc;
 use crate::plan::Access;
 use crate::tally::CLIENTS_MAX;
-use core::fmt;
 use io::{Disk, Nic, WriteCache};
+
+// How the node ended is told in one piece, where a letter may take two bytes.
+const _: () = assert!(2 * EPITAPH_BYTES < PIECE_BYTES - 64);
 
 impl<N: Nic, D: Disk> View<'_, N, D> {
     pub(super) fn json(
@@ -19,7 +22,13 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
     ) -> Step {
         let node = self.node;
         match topic {
-            Topic::Status => self.json_status(section, out),
+            Topic::Status => match section {
+                0 => self.json_status(out),
+                _ => {
+                    put!(out, ",\"epitaph\":\"{}\"}}\n", Quoted(self.facts.epitaph));
+                    Step::End
+                }
+            },
             Topic::Exports => list(item, node.exports.len(), out, |at, out| {
                 let export = &node.exports[at];
                 let target = &export.target;
@@ -223,7 +232,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                             out,
                             "{{\"at\":{},\"what\":\"{}\",\"about\":{}}}",
                             Seconds(trace.at.0),
-                            Name(trace.what),
+                            trace.what,
                             trace.about
                         );
                     }
@@ -268,11 +277,8 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
         })
     }
 
-    fn json_status(&self, section: u16, out: &mut Out<'_>) -> Step {
+    fn json_status(&self, out: &mut Out<'_>) -> Step {
         let node = self.node;
-        if section > 0 {
-            return Step::End;
-        }
         let (state, reason) = self.state();
         let work = self.work();
         put!(
@@ -379,8 +385,8 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
             self.served.0,
             self.served.1
         );
-        put!(out, ",\"warnings\":{}}}\n", self.told_at_start().count());
-        Step::End
+        put!(out, ",\"warnings\":{}", self.told_at_start().count());
+        Step::Next
     }
 }
 
@@ -404,17 +410,4 @@ fn list(
     }
     out.put("]\n");
     Step::End
-}
-
-/// What happened, as a name.
-pub(super) struct Name(pub Noted);
-
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Noted::Event(event) => f.write_str(event.name()),
-            Noted::Dropped(reason) => write!(f, "dropped:{}", reason.name()),
-            Noted::Refused(refusal) => write!(f, "refused:{}", refusal.name()),
-        }
-    }
 }

@@ -148,7 +148,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     out,
                     "{} {} {}",
                     self.wall.show(trace.at),
-                    super::json::Name(trace.what),
+                    trace.what,
                     trace.about
                 );
             }),
@@ -206,6 +206,11 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
         );
         for warning in self.told_at_start().take(8) {
             put!(out, "- {}\n", Text::<120>::new(warning));
+        }
+        let epitaph = &self.facts.epitaph;
+        if !epitaph.is_empty() {
+            // What does not fit is figures.
+            put!(out, "before this start:\n{epitaph}");
         }
     }
 

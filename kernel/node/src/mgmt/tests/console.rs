@@ -6,7 +6,7 @@ use crate::mgmt::pages::Show;
 use crate::mgmt::terminal::{Command, LINE_BYTES};
 
 /// Types `keys` and returns what is shown until nothing more comes.
-fn typed(world: &mut World, keys: &[u8]) -> String {
+pub(super) fn typed(world: &mut World, keys: &[u8]) -> String {
     world.node.type_in(keys);
     let mut shown = Vec::new();
     for _ in 0..400 {

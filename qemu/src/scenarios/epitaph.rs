@@ -1,0 +1,143 @@
+//! Nodes that fall: the next start says why, and what they had done.
+//!
+//! Nothing in the node breaks it on request. It is made to fall as nodes do: the reset
+//! button, the command by which an operator asks a hanging machine where it hangs (an
+//! interrupt that nothing masks), and code that is broken under the processor by QEMU's
+//! debugger.
+
+use super::world::{self, CLIENT, NODE, blame, must};
+use crate::client::{Client, Flow};
+use crate::{Board, Context, Disk, Failure, Machine, Nic, OrFail, Report};
+use serde_json::json;
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+const MIB: u64 = 1 << 20;
+/// Where a machine of 64 MiB has the first of its two pages for what it leaves.
+const PAGE_AT: u64 = 12 * MIB;
+const PAGE_BYTES: u64 = 4096;
+/// Requests that a node has answered before it falls.
+const WRITES: usize = 48;
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// An instruction that no processor knows.
+const UNKNOWN: [u8; 2] = [0x0f, 0x0b];
+
+pub(super) fn epitaph(context: &mut Context) -> Result<Report, Failure> {
+    let mut report = Report::new();
+    let falls: [(&str, Board, Fall, &str); 3] = [
+        ("reset", Board::Q35, reset, "it was reset without a word"),
+        (
+            "nmi",
+            Board::Pc,
+            nmi,
+            "ublade stopped: non-maskable interrupt",
+        ),
+        (
+            "broken",
+            Board::Q35,
+            broken,
+            "ublade stopped: invalid instruction",
+        ),
+    ];
+    for (name, board, fall, why) in falls {
+        let switch = context.switch(name)?;
+        let disk = context.disk(name, MIB)?;
+        let mut client = Client::new(&switch, CLIENT);
+        let mut node = world::node(context, name)
+            .board(board)
+            .append("panic=1")
+            .disk(Disk::file(&disk).serial("falls"))
+            .nic(Nic::on(&switch, NODE[0]))
+            .reboots()
+            .debugged()
+            .start(context.folder())?;
+        let export = world::one_export(context, &node, &mut client)?;
+        let flow = Flow {
+            sectors_per_frame: 1,
+            ..Flow::default()
+        };
+        client
+            .write_pattern(&export, 0, WRITES, 1, flow)
+            .map_err(blame(&node))?;
+        let done = format!("{WRITES} write,");
+        until_left(context, &mut node, &done)?;
+
+        fall(&mut node)?;
+        let within = context.seconds(20);
+        report.note(format!(
+            "{name}: {}",
+            node.wait_for(&format!("before this start: {why}"), within)?
+        ));
+        node.wait_for(
+            &format!("before this start: requests: 0 read, {done}"),
+            within,
+        )?;
+        node.wait_for("before this start: it had run for ", within)?;
+        world::one_export(context, &node, &mut client)?;
+        node.type_in("status\r")?;
+        node.wait_for("before this start:", within)?;
+        node.wait_for(why, within)?;
+        node.wait_for(&done, within)?;
+
+        // Once is enough.
+        if board == Board::Pc {
+            ends_in_order(context, &node)?;
+        }
+    }
+    Ok(report)
+}
+
+fn ends_in_order(context: &Context, node: &Machine) -> Result<(), Failure> {
+    let within = context.seconds(20);
+    node.type_in("\rreboot\r")?;
+    node.wait_for("restart: everything is answered and flushed", within)?;
+    node.wait_for("export e5.0", within)?;
+    node.type_in("\rhelp\r")?;
+    node.wait_for("set KEY=VALUE", within)?;
+    let text = node.console().text();
+    let (_, last) = text
+        .rsplit_once("everything is answered")
+        .or_fail("there was an end in order")?;
+    must(!last.contains("before this start"), node, || {
+        "an end in order left an epitaph".to_owned()
+    })
+}
+
+type Fall = fn(&mut Machine) -> Result<(), Failure>;
+
+fn reset(node: &mut Machine) -> Result<(), Failure> {
+    node.qmp().system_reset()
+}
+
+fn nmi(node: &mut Machine) -> Result<(), Failure> {
+    node.qmp().inject_nmi()
+}
+
+/// Breaks the next instruction, whichever it is.
+fn broken(node: &mut Machine) -> Result<(), Failure> {
+    let mut debugger = node.debug()?;
+    let next = debugger.instruction_pointer()?;
+    debugger.write(next, &UNKNOWN)?;
+    debugger.detach()
+}
+
+/// Waits until the page in the machine's memory has `words`: figures are written
+/// there once a second.
+fn until_left(context: &Context, node: &mut Machine, words: &str) -> Result<(), Failure> {
+    let path = context.folder().join("page");
+    let deadline = Instant::now() + context.seconds(20);
+    loop {
+        let _ = fs::remove_file(&path);
+        let arguments = json!({ "val": PAGE_AT, "size": PAGE_BYTES, "filename": path });
+        node.qmp().run("pmemsave", arguments)?;
+        let page = fs::read(&path).or_fail(path.display())?;
+        if String::from_utf8_lossy(&page).contains(words) {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(node.failure(format!("no page of its memory says \"{words}\"")));
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+}
