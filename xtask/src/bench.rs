@@ -55,6 +55,8 @@ pub fn verb(house: &House, options: &Options) -> Result<(), Failure> {
     }
     let verdict = compare(house, &place, &mut measured);
     println!("{}", bench::table(&measured));
+    let copies = copies(&place)?;
+    println!("{copies}");
     match verdict {
         Ok(text) => println!("\n{text}"),
         Err(failure) if options.check => return Err(failure),
@@ -65,7 +67,8 @@ pub fn verb(house: &House, options: &Options) -> Result<(), Failure> {
     }
 
     let step = Step::begin("compare with vblade");
-    let compared = bench::compare_targets(&place, measured, &mut |line| step.detail(line));
+    let ours = bench::Ours { measured, copies };
+    let compared = bench::compare_targets(&place, ours, &mut |line| step.detail(line));
     step.end(if compared.is_ok() { "ok" } else { "FAIL" });
     let compared = compared?;
     println!("\n{}", bench::comparison(&compared));
@@ -87,11 +90,15 @@ pub fn check(house: &House, boot: &BootFiles) -> Result<String, Failure> {
     let place = place(house, boot, COUNTS)?;
     let mut measured = count(&place, &bench::loads_of_the_check())?;
     compare(house, &place, &mut measured)?;
+    let copies = copies(&place)?;
     let costs: Vec<String> = measured
         .iter()
         .map(|one| format!("{} {:.0}", one.load.name(), one.instructions))
         .collect();
-    Ok(format!("guest instructions: {}", costs.join(", ")))
+    Ok(format!(
+        "guest instructions: {}; {copies}",
+        costs.join(", ")
+    ))
 }
 
 fn place(house: &House, boot: &BootFiles, folder: &str) -> Result<Place, Failure> {
@@ -111,6 +118,25 @@ fn count(place: &Place, loads: &[Load]) -> Result<Vec<Measured>, Failure> {
     });
     step.end(if measured.is_ok() { "ok" } else { "FAIL" });
     measured
+}
+
+/// How much of a request's data the processor copies; a failure if it does, however
+/// often it is counted.
+fn copies(place: &Place) -> Result<bench::Copies, Failure> {
+    let step = Step::begin("count bytes copied");
+    let counted = || {
+        let mut copies = bench::copies(place)?;
+        for _ in 0..AGAIN_MAX {
+            if copies.check().is_ok() {
+                break;
+            }
+            copies = copies.or(bench::copies(place)?);
+        }
+        copies.check()
+    };
+    let copies = counted();
+    step.end(if copies.is_ok() { "ok" } else { "FAIL" });
+    copies
 }
 
 /// What has become of the snapshot's figures, as a table; a failure with the table

@@ -8,9 +8,10 @@
 //!
 //! ```text
 //! -plugin libcounter.so,counts=PATH[,io=on]
-//! PATH: three u64 in host order: instructions, device reads, device writes
+//! PATH: four u64 in host order: instructions, device reads, device writes, and the
+//!       bytes that were stored to memory
 //! ```
-//! Counting register accesses slows every memory access of the guest down, so it
+//! Counting register accesses and stores slows every memory access of the guest down, so it
 //! is asked for with `io=on` and the two kinds of figure are taken in two runs.
 //!
 //! The interface is QEMU's `qemu-plugin.h`, version 1 (QEMU 4.2 and later);
@@ -31,6 +32,7 @@ struct Counters {
     instructions: AtomicU64,
     device_reads: AtomicU64,
     device_writes: AtomicU64,
+    bytes_stored: AtomicU64,
 }
 
 /// The mapped file; set once by `qemu_plugin_install`, before any guest code runs.
@@ -80,6 +82,7 @@ unsafe extern "C" {
         kind: c_int,
         user: *mut c_void,
     );
+    fn qemu_plugin_mem_size_shift(info: u32) -> c_uint;
     fn qemu_plugin_mem_is_store(info: u32) -> bool;
     fn qemu_plugin_get_hwaddr(info: u32, virtual_address: u64) -> *mut PhysicalAddress;
     fn qemu_plugin_hwaddr_is_io(address: *const PhysicalAddress) -> bool;
@@ -222,7 +225,7 @@ fn each_instruction(block: *mut TranslationBlock, mut visit: impl FnMut(*mut Ins
     }
 }
 
-/// The guest touched memory; counted if there is a device behind it.
+/// The guest touched memory: a device's, or its own, of which stores count.
 extern "C" fn accessed(_cpu: c_uint, info: u32, address: u64, _user: *mut c_void) {
     // SAFETY: `info` and `address` are those of the access that QEMU reports.
     let physical = unsafe { qemu_plugin_get_hwaddr(info, address) };
@@ -230,16 +233,20 @@ extern "C" fn accessed(_cpu: c_uint, info: u32, address: u64, _user: *mut c_void
         return;
     }
     // SAFETY: not null, and valid until this callback ends.
-    if !unsafe { qemu_plugin_hwaddr_is_io(physical) } {
-        return;
-    }
+    let is_device = unsafe { qemu_plugin_hwaddr_is_io(physical) };
     // SAFETY: `info` is that of the access.
-    let counter = if unsafe { qemu_plugin_mem_is_store(info) } {
-        &counters().device_writes
-    } else {
-        &counters().device_reads
+    let is_store = unsafe { qemu_plugin_mem_is_store(info) };
+    let (counter, amount) = match (is_device, is_store) {
+        (true, true) => (&counters().device_writes, 1),
+        (true, false) => (&counters().device_reads, 1),
+        (false, true) => {
+            // SAFETY: as above.
+            let shift = unsafe { qemu_plugin_mem_size_shift(info) };
+            (&counters().bytes_stored, 1 << shift)
+        }
+        (false, false) => return,
     };
-    counter.fetch_add(1, Ordering::Relaxed);
+    counter.fetch_add(amount, Ordering::Relaxed);
 }
 
 fn counters() -> &'static Counters {

@@ -5,6 +5,7 @@
 //! machine was busy is everybody's; a ratio is taken within a round, and its spread
 //! over the rounds says what it is worth.
 
+use super::copies::Copies;
 use super::counter::Watch;
 use super::counts::{Effort, Measured, cheapest, counted};
 use super::latency::{Latencies, Percentiles};
@@ -102,11 +103,20 @@ pub struct Verified {
     pub trouble: Trouble,
 }
 
+/// What was counted of the node alone.
+#[derive(Clone, Debug)]
+pub struct Ours {
+    /// What a request costs it, for every load of the snapshot.
+    pub measured: Vec<Measured>,
+    /// How much of a request's data its processor copies.
+    pub copies: Copies,
+}
+
 /// All that one run has shown.
 #[derive(Clone, Debug)]
 pub struct Comparison {
-    /// What a request costs the node, for every load of the snapshot.
-    pub measured: Vec<Measured>,
+    /// What is known of the node alone.
+    pub ours: Ours,
     /// Every target at every load.
     pub rows: Vec<Row>,
     /// At rest.
@@ -125,11 +135,11 @@ fn loads() -> Vec<Load> {
     loads
 }
 
-/// Measures every target; `measured` is what [`super::measure`] found. Each step is
-/// told to `say` as it begins.
+/// Measures every target; `ours` is what [`super::measure`] and [`super::copies()`]
+/// found. Each step is told to `say` as it begins.
 pub fn compare_targets(
     place: &Place,
-    measured: Vec<Measured>,
+    ours: Ours,
     say: &mut dyn FnMut(&str),
 ) -> Result<Comparison, Failure> {
     let mut starts: Vec<(Target, Duration)> = Vec::new();
@@ -163,7 +173,7 @@ pub fn compare_targets(
         });
         say(&format!("{}: instructions", target.name()));
         for row in rows.iter_mut().filter(|row| row.target == target) {
-            let known = measured.iter().find(|known| known.load == row.load);
+            let known = ours.measured.iter().find(|known| known.load == row.load);
             row.instructions = match (target, known) {
                 (Target::Ublade, Some(known)) => known.instructions,
                 _ => {
@@ -186,7 +196,7 @@ pub fn compare_targets(
         }
     });
     Ok(Comparison {
-        measured,
+        ours,
         rows,
         idle,
         starts: starts.to_vec(),

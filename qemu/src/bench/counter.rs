@@ -12,6 +12,8 @@ pub struct Counts {
     pub device_reads: u64,
     /// Writes to device registers.
     pub device_writes: u64,
+    /// Bytes stored to memory.
+    pub bytes_stored: u64,
 }
 
 impl Counts {
@@ -22,6 +24,7 @@ impl Counts {
             instructions: self.instructions - earlier.instructions,
             device_reads: self.device_reads - earlier.device_reads,
             device_writes: self.device_writes - earlier.device_writes,
+            bytes_stored: self.bytes_stored - earlier.bytes_stored,
         }
     }
 
@@ -31,12 +34,13 @@ impl Counts {
     }
 }
 
-/// What to count. Watching registers slows the guest's every access to memory
-/// down, so the two kinds of figure come from two machines.
+/// What to count. Watching registers and stores slows the guest's every access to
+/// memory down, so the kinds of figure come from machines of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Watch {
     Instructions,
     Registers,
+    Memory,
 }
 
 impl Watch {
@@ -45,6 +49,7 @@ impl Watch {
         match self {
             Self::Instructions => "instructions",
             Self::Registers => "registers",
+            Self::Memory => "memory",
         }
     }
 }
@@ -76,7 +81,7 @@ impl Counter {
     pub(super) fn argument(&self) -> String {
         let io = match self.watch {
             Watch::Instructions => "off",
-            Watch::Registers => "on",
+            Watch::Registers | Watch::Memory => "on",
         };
         let (plugin, file) = (self.plugin.display(), self.file.display());
         format!("{plugin},counts={file},io={io}")
@@ -93,6 +98,7 @@ impl Counter {
             instructions: word()?,
             device_reads: word()?,
             device_writes: word()?,
+            bytes_stored: word()?,
         })
     }
 }

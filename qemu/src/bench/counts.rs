@@ -60,6 +60,16 @@ impl Effort {
         }
     }
 
+    /// For [`copies`](super::copies()), where what is looked for is larger than
+    /// what a busy host adds.
+    pub(super) const fn for_copies() -> Self {
+        Self {
+            requests: 320,
+            patience: 6,
+            batches_max: 30,
+        }
+    }
+
     /// For a rival, which takes twenty times as long: its figures are not kept.
     pub(super) const fn for_rival(depth: usize) -> Self {
         Self {
@@ -132,17 +142,28 @@ pub(super) fn counted(place: &Place, target: Target, watch: Watch) -> Result<Ser
     let file = place.folder.join(file);
     let counter = Counter::new(&place.plugin, file, watch);
     let settings = match watch {
-        Watch::Instructions => "ublade.poll=0",
+        Watch::Instructions | Watch::Memory => NO_SPINNING,
         Watch::Registers => "",
     };
     Serving::start(place, target, settings, Some(counter))
 }
+
+/// The node over a RAM disk, its stores counted.
+pub(super) fn counted_on_memory(place: &Place) -> Result<Serving, Failure> {
+    let file = place.folder.join("ram-disk.counts");
+    let counter = Counter::new(&place.plugin, file, Watch::Memory);
+    Serving::start_on_memory(place, NO_SPINNING, counter)
+}
+
+/// The setting of a node that does not spin before it sleeps.
+const NO_SPINNING: &str = "ublade.poll=0";
 
 /// What a load costs at its cheapest, each figure on its own.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cost {
     pub instructions: f64,
     pub accesses: f64,
+    pub stored: f64,
     pub per_second: f64,
 }
 
@@ -165,6 +186,7 @@ pub(super) fn cheapest(serving: &mut Serving, load: Load, effort: Effort) -> Res
         let cost = Cost {
             instructions: a_request(counts.instructions),
             accesses: a_request(counts.accesses()),
+            stored: a_request(counts.bytes_stored),
             per_second: outcome.per_second(),
         };
         let is_cheaper = best.is_none_or(|best| {
@@ -175,6 +197,7 @@ pub(super) fn cheapest(serving: &mut Serving, load: Load, effort: Effort) -> Res
         best = Some(best.map_or(cost, |best| Cost {
             instructions: best.instructions.min(cost.instructions),
             accesses: best.accesses.min(cost.accesses),
+            stored: best.stored.min(cost.stored),
             per_second: best.per_second.max(cost.per_second),
         }));
         if in_vain == effort.patience {

@@ -23,7 +23,9 @@ pub fn json(all: &Comparison) -> String {
             "corrupt": trouble.corrupt,
         })
     };
+    let copies = all.ours.copies;
     let node: Vec<Value> = all
+        .ours
         .measured
         .iter()
         .map(|measured| {
@@ -97,6 +99,11 @@ pub fn json(all: &Comparison) -> String {
     let whole = json!({
         "command": "cargo xtask bench",
         "node": node,
+        "bytes_copied_of_8192": {
+            "read": copies.read,
+            "write": copies.write,
+            "read_of_a_ram_disk": copies.read_of_memory,
+        },
         "comparison": rows,
         "idle": idle,
         "starts": starts,

@@ -11,6 +11,7 @@
 //! for all: what is measured is the target alone.
 
 mod compare;
+mod copies;
 mod counter;
 mod counts;
 mod data;
@@ -23,7 +24,8 @@ mod snapshot;
 mod svg;
 mod target;
 
-pub use compare::{Comparison, Idle, Row, Spread, Start, Verified, compare_targets};
+pub use compare::{Comparison, Idle, Ours, Row, Spread, Start, Verified, compare_targets};
+pub use copies::{Copies, MORE_BYTES, copies};
 pub use counter::Counts;
 pub use counts::{Measured, loads, loads_of_the_check, measure};
 pub use data::{csv, json};

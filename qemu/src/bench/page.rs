@@ -1,6 +1,7 @@
 //! The report: one page that needs nothing else.
 
 use super::compare::{Comparison, Row, Spread};
+use super::copies::{Copies, MORE_BYTES};
 use super::load::Load;
 use super::svg::{self, Bar, Group, Times, escaped};
 use super::target::{MEMORY, Target};
@@ -90,6 +91,7 @@ pub fn page(all: &Comparison) -> String {
             (start.target, start.milliseconds, text)
         })),
     );
+    body.push_str(&copied(all.ours.copies));
     body.push_str(&verified(all));
     body.push_str(&table(all));
     format!(
@@ -182,6 +184,28 @@ fn per_target(values: impl Iterator<Item = (Target, Spread, String)>) -> String 
     svg::bars("by target", &[group])
 }
 
+fn copied(copies: Copies) -> String {
+    let rows = [
+        ("a read", copies.read),
+        ("a write", copies.write),
+        (
+            "a read from a RAM disk, which has to copy",
+            copies.read_of_memory,
+        ),
+    ];
+    let rows: String = rows
+        .map(|(what, bytes)| format!("<tr><td>{what}<td>{}</tr>\n", grouped(bytes)))
+        .concat();
+    format!(
+        "<h2>Bytes copied by the processor</h2>\n<p>What ublade's processor stores to memory \
+         for a request of 17 sectors beyond what it stores for one of a single sector: {} more \
+         bytes of data. The last line shows that a copy would be seen. \
+         <code>{COMMAND}</code></p>\n<div class=\"wide\"><table><tr><th>request<th>bytes\
+         </tr>\n{rows}</table></div>\n",
+        grouped(MORE_BYTES)
+    )
+}
+
 fn verified(all: &Comparison) -> String {
     let mut text = String::from(
         "<h2>Right answers</h2>\n<p>Reads and writes at random places of a disk that keeps \
@@ -257,7 +281,7 @@ fn grouped(value: f64) -> String {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::compare::{Idle, Start, Verified};
+    use super::super::compare::{Idle, Ours, Start, Verified};
     use super::super::latency::Percentiles;
     use super::super::load::{Access, Order, Trouble};
     use super::*;
@@ -286,7 +310,14 @@ pub(super) mod tests {
         };
         let milliseconds = Spread::of(&[90.0, 95.0, 110.0]);
         Comparison {
-            measured: Vec::new(),
+            ours: Ours {
+                measured: Vec::new(),
+                copies: Copies {
+                    read: 0.0,
+                    write: 3.0,
+                    read_of_memory: 8_200.0,
+                },
+            },
             rows: Target::ALL.map(|target| row(target, 1000.0)).to_vec(),
             idle: Target::ALL
                 .map(|target| Idle {

@@ -92,6 +92,18 @@ impl Serving {
         Self::start_over(place, target, settings, counter, disk, Contents::Zeros)
     }
 
+    /// Starts the node over a RAM disk, which holds zeros.
+    pub(super) fn start_on_memory(
+        place: &Place,
+        settings: &str,
+        counter: Counter,
+    ) -> Result<Self, Failure> {
+        let recipe = Recipe::node("ram-disk", &place.boot)
+            .append("ublade.rw=all ublade.ram.1=32M")
+            .append(settings);
+        Self::start_machine(place, recipe, Some(counter), Contents::Zeros)
+    }
+
     /// Starts `target` over `disk`, which holds `contents`.
     pub(super) fn start_over(
         place: &Place,
@@ -112,10 +124,19 @@ impl Serving {
             Target::VbladeDirect => rival::recipe(&name, &place.debs, "-d")?,
             Target::Vblade => rival::recipe(&name, &place.debs, "")?,
         };
+        Self::start_machine(place, recipe.disk(disk), counter, contents)
+    }
+
+    /// Starts a machine with one export.
+    fn start_machine(
+        place: &Place,
+        recipe: Recipe,
+        counter: Option<Counter>,
+        contents: Contents,
+    ) -> Result<Self, Failure> {
         let switch = Switch::new();
         let mut recipe = recipe
             .memory(MEMORY)
-            .disk(disk)
             .nic(Nic::on(&switch, Mac::local(2)).mtu(9000));
         if let Some(counter) = &counter {
             recipe = recipe.arguments(&["-plugin", &counter.argument()]);
