@@ -114,6 +114,22 @@ pub(in super::super) fn page(context: &mut Context) -> Result<Report, Failure> {
         read_as_text(context, node, &page)
     })?;
 
+    // What was sent again may be done after its answer; then nobody asks any more.
+    let mut before = None;
+    world::until(
+        context.seconds(20),
+        &node,
+        || "nobody asks, and its counters go on".to_owned(),
+        || {
+            let status = people.status().ok();
+            let now =
+                status.map(|status| [&status["requests"], &status["inflight"]].map(Value::clone));
+            let is_at_rest = now.is_some() && now == before;
+            before = now;
+            thread::sleep(Duration::from_millis(200));
+            is_at_rest
+        },
+    )?;
     let loads = browser.loads();
     browser.go(URL)?;
     browser.wait_for_load(loads + 1)?;

@@ -89,6 +89,22 @@ impl People {
         parse(&self.get("/api/v1/status")?.is("200")?)
     }
 
+    /// What is at `path`, however often the connection is refused: a person beside a
+    /// crowd tries again.
+    pub(super) fn insist(
+        &self,
+        context: &Context,
+        node: &Machine,
+        path: &str,
+    ) -> Result<String, Failure> {
+        let mut body = Err(Failure::new("nobody asked"));
+        let _ = world::until(context.seconds(30), node, String::new, || {
+            body = self.get(path).and_then(|answer| answer.is("200"));
+            body.is_ok()
+        });
+        body.map_err(world::blame(node))
+    }
+
     /// Waits until the node has an address and answers.
     pub(super) fn wait(&self, context: &Context, node: &Machine) -> Result<(), Failure> {
         world::until(

@@ -50,7 +50,7 @@ pub(in super::super) fn prometheus(context: &mut Context) -> Result<Report, Fail
             context.seconds(30),
             node,
             || "Prometheus has not scraped the node five times".to_owned(),
-            || asked.one("count_over_time(up{job=\"ublade\"}[1m])") >= Some(5.0),
+            || asked.one("sum_over_time(up{job=\"ublade\"}[1m])") >= Some(5.0),
         )?;
         people.get("/metrics")?.is("200")
     })
@@ -59,10 +59,15 @@ pub(in super::super) fn prometheus(context: &mut Context) -> Result<Report, Fail
     promtool(context, &metrics).map_err(blame(&node))?;
     report.note("promtool finds nothing to say about the metrics");
 
-    let up = asked.one("min_over_time(up{job=\"ublade\"}[1m])");
-    must(up == Some(1.0), &node, || {
-        format!("the target was up at {up:?} of the scrapes")
-    })?;
+    // On a busy machine a scrape may take longer than its half second.
+    world::until(
+        context.seconds(10),
+        &node,
+        || "the target is not up".to_owned(),
+        || asked.one("up{job=\"ublade\"}") == Some(1.0),
+    )?;
+    let up = asked.one("avg_over_time(up{job=\"ublade\"}[1m])");
+    let up = up.or_fail("Prometheus forgets its target")?;
     let bytes = work.rounds * (SECTORS * 512) as u64;
     let of_reads = "ublade_requests_total{op=\"read\"}";
     // What was sent again may have been done twice.
@@ -81,18 +86,21 @@ pub(in super::super) fn prometheus(context: &mut Context) -> Result<Report, Fail
         // The last scrape under load was a moment too early.
         let told = || asked.one(query).unwrap_or(0.0);
         world::until(
-            context.seconds(10),
+            context.seconds(20),
             &node,
             || format!("{query}: {done} of ours, {} in Prometheus", told()),
             || is_near(told(), done, again),
         )?;
     }
     report.note(format!(
-        "up at every scrape; {} reads, {} writes and {bytes} bytes each way are what it has too",
-        work.reads, work.writes
+        "up at {:.0} % of the scrapes; {} reads, {} writes and {bytes} bytes each way are what it \
+         has too",
+        up * 100.0,
+        work.reads,
+        work.writes
     ));
     report.note(asked.knows_our_rules(context, &node)?);
-    report.note(asked.can_draw_our_dashboard().map_err(blame(&node))?);
+    report.note(asked.can_draw_our_dashboard(context, &node)?);
     drop(server);
     // It sets room aside for weeks.
     let _ = fs::remove_dir_all(context.folder().join("prometheus"));
@@ -205,7 +213,7 @@ impl Prometheus {
     }
 
     /// Every question of the dashboard has an answer.
-    fn can_draw_our_dashboard(&self) -> Result<String, Failure> {
+    fn can_draw_our_dashboard(&self, context: &Context, node: &Machine) -> Result<String, Failure> {
         let dashboard = parse(DASHBOARD)?;
         let mut queries = Vec::new();
         expressions(&dashboard, &mut queries);
@@ -218,9 +226,13 @@ impl Prometheus {
                 .trim_end_matches(" > 0")
                 .replace("$instance", ".*")
                 .replace("$__rate_interval", "10s");
-            if self.values(&filled)?.is_empty() {
-                return Err(Failure::new(format!("a panel stays empty: {query}")));
-            }
+            // A rate takes two scrapes of the last seconds, and one may have failed.
+            world::until(
+                context.seconds(10),
+                node,
+                || format!("a panel stays empty: {query}"),
+                || self.values(&filled).is_ok_and(|values| !values.is_empty()),
+            )?;
         }
         Ok(format!(
             "each of the dashboard's {} questions has an answer",
