@@ -20,7 +20,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
     /// [`write_figures`](Self::write_figures) do.
     pub fn happened(&self) -> u64 {
         let work = self.total_work();
-        work.all() + work.failed + self.events.noted()
+        work.all() + work.all_failed() + self.events.noted()
     }
 
     /// Writes what is worth knowing of a node that may end at any moment: what it did,
@@ -33,7 +33,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
         for (kind, count) in tally::KINDS.iter().zip(work.requests) {
             write!(out, " {count} {kind},")?;
         }
-        write!(out, " {} failed", work.failed)?;
+        write!(out, " {} failed", work.all_failed())?;
         for trace in self.events.last(EVENTS) {
             let (at_ms, what) = (trace.at.0 / 1000, trace.what);
             write!(out, "\nat {at_ms} ms: {what} {}", trace.about)?;

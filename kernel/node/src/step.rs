@@ -133,7 +133,6 @@ impl<N: Nic, D: Disk> Node<N, D> {
     fn disk_failed(&mut self, now: Instant, index: usize, mark: Mark, outcome: Outcome) {
         self.events
             .note(now, Event::DiskError.into(), mark.export() as u32);
-        self.exports[mark.export()].work.failed += 1;
         let station = &mut self.stations[index];
         if outcome == Outcome::Unsupported || station.failing {
             return;
@@ -650,9 +649,18 @@ impl<N: Nic, D: Disk> Node<N, D> {
         }
     }
 
+    #[cold]
+    fn note_failure(&mut self, frame: &Frame, export: usize) {
+        let io = aoe::io_of(frame.wire(), frame.len()).expect("admitted, so it parses");
+        self.exports[export].work.note_failure(io.op);
+    }
+
     /// Answers a request, and every copy of it, and lets the fence go on.
     #[inline(always)]
     fn settle_one(&mut self, now: Instant, frame: Frame, mark: Mark, outcome: Outcome) {
+        if outcome != Outcome::Done {
+            self.note_failure(&frame, mark.export());
+        }
         self.answer(now, frame, mark.export(), outcome);
         let Some(ticket) = mark.ticket() else {
             return;

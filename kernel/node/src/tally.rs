@@ -22,43 +22,59 @@ pub struct Work {
     pub sectors_read: u64,
     /// Sectors of these writes.
     pub sectors_written: u64,
-    /// Requests that ended badly at the disk.
-    pub failed: u64,
+    /// Requests that were not done, by kind.
+    pub failed: [u64; KINDS.len()],
+}
+
+/// The place of a kind of work in [`KINDS`].
+#[inline]
+const fn kind_of(op: IoOp) -> usize {
+    match op {
+        IoOp::Read => 0,
+        IoOp::Write => 1,
+        IoOp::Verify => 2,
+        IoOp::Flush => 3,
+        IoOp::Discard => 4,
+    }
 }
 
 impl Work {
     /// Counts a request that is taken over.
     #[inline]
     pub(crate) fn note(&mut self, op: IoOp, sectors: u32) {
-        let kind = match op {
-            IoOp::Read => {
-                self.sectors_read += u64::from(sectors);
-                0
-            }
-            IoOp::Write => {
-                self.sectors_written += u64::from(sectors);
-                1
-            }
-            IoOp::Verify => 2,
-            IoOp::Flush => 3,
-            IoOp::Discard => 4,
-        };
-        self.requests[kind] += 1;
+        match op {
+            IoOp::Read => self.sectors_read += u64::from(sectors),
+            IoOp::Write => self.sectors_written += u64::from(sectors),
+            IoOp::Verify | IoOp::Flush | IoOp::Discard => {}
+        }
+        self.requests[kind_of(op)] += 1;
+    }
+
+    /// Counts a request that could not be done.
+    #[cold]
+    pub(crate) fn note_failure(&mut self, op: IoOp) {
+        self.failed[kind_of(op)] += 1;
     }
 
     /// Takes over what another one has counted.
     pub(crate) fn add(&mut self, other: &Self) {
-        for (count, more) in self.requests.iter_mut().zip(&other.requests) {
+        let counts = self.requests.iter_mut().chain(&mut self.failed);
+        let more = other.requests.iter().chain(&other.failed);
+        for (count, more) in counts.zip(more) {
             *count += more;
         }
         self.sectors_read += other.sectors_read;
         self.sectors_written += other.sectors_written;
-        self.failed += other.failed;
     }
 
     /// Requests of all kinds.
     pub fn all(&self) -> u64 {
         self.requests.iter().sum()
+    }
+
+    /// Requests of all kinds that were not done.
+    pub fn all_failed(&self) -> u64 {
+        self.failed.iter().sum()
     }
 }
 

@@ -236,6 +236,7 @@ fn a_medium_error_is_an_ata_error_without_data() {
     assert_eq!(count(&world, Event::DiskError), 1);
     let health = world.node.exports()[0].target.medium().health.as_ref();
     assert!(health.is_some_and(|health| health.failing), "SMART says so");
+    assert_eq!(world.node.exports()[0].work.failed, [1, 0, 0, 0, 0]);
 }
 
 #[test]
@@ -375,6 +376,9 @@ fn a_flush_that_fails_fails_everything_that_waited_for_it() {
         for answer in answers {
             assert_eq!(registers(&answer), (0x04, 0x61), "device fault");
         }
+        let work = &world.node.exports()[0].work;
+        assert_eq!(work.failed, [0, 3, 0, 0, 0], "three writes, not one flush");
+        assert_eq!(work.requests, [0, 3, 0, 1, 0]);
     }
 }
 

@@ -222,6 +222,13 @@ fn every_document_is_whole_however_much_there_is_to_tell() {
             "/metrics" => {
                 assert!(body.contains("node_disk_reads_completed_total{device=\"e5.254\"} 0\n"));
                 assert!(body.contains("ublade_stage_duration_seconds_count{stage=\"flush\"} 0\n"));
+                assert!(body.contains("nodename=\"cellar\""));
+                assert!(body.contains("device=\"e5.254\",model=\"\",serial=\"S254\"} 1\n"));
+                assert!(body.contains("ublade_requests_failed_total{op=\"discard\"} 0\n"));
+                // One piece that no list interrupts.
+                let from = body.find("# HELP ublade_build_info").expect("it begins");
+                let to = body.find("# HELP ublade_requests_total").expect("it ends");
+                assert!(to - from < out::PIECE_BYTES - 300, "{} bytes", to - from);
             }
             "/api/v1/exports" => assert_eq!(body.matches("\"address\"").count(), 255),
             "/api/v1/log" => assert_eq!(body.matches("\"severity\"").count(), journal::LINES_MAX),

@@ -140,7 +140,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
     }
 
     /// What the node is called: its name, or its shelf.
-    fn name(&self) -> io::Text<64> {
+    pub(super) fn name(&self) -> io::Text<64> {
         match self.node.hostname.is_empty() {
             false => self.node.hostname,
             true => io::Text::format(format_args!("shelf {}", self.node.shelf.number())),
@@ -233,7 +233,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
             out,
             "<div><b>{}</b> <span>requests since the start, {} failed</span></div>",
             Grouped(work.all()),
-            Grouped(work.failed)
+            Grouped(work.all_failed())
         );
         let busy = self.busy_permille();
         put!(
@@ -461,7 +461,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     "<td class=\"n\">{}<td class=\"n\">{}<td class=\"n\">{}\n",
                     Grouped(work.requests[0]),
                     Grouped(work.requests[1]),
-                    Grouped(work.failed)
+                    Grouped(work.all_failed())
                 );
             },
         )

@@ -84,7 +84,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     ",\"read_bytes\":{},\"written_bytes\":{},\"failed\":{}}}",
                     work.sectors_read * 512,
                     work.sectors_written * 512,
-                    work.failed
+                    work.all_failed()
                 );
             }),
             Topic::Disks => list(item, node.stations.len(), out, |at, out| {
@@ -328,7 +328,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
             work.all(),
             work.requests[0],
             work.requests[1],
-            work.failed
+            work.all_failed()
         );
         put!(
             out,

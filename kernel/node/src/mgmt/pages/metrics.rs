@@ -4,7 +4,7 @@
 use super::{State, Step, View};
 use crate::events::{Event, Noted};
 use crate::histogram::{BUCKETS, Histogram};
-use crate::mgmt::out::{Out, Seconds, put};
+use crate::mgmt::out::{Out, Quoted, Seconds, put};
 use crate::node::Export;
 use crate::port::Port;
 use crate::tally::KINDS;
@@ -114,9 +114,9 @@ const OF_EXPORTS: [OfExport; 10] = [
     ),
     (
         (
-            "node_disk_io_time_seconds_total",
+            "node_disk_io_time_weighted_seconds_total",
             "counter",
-            "Time of all requests together.",
+            "Time of all requests, each for itself.",
         ),
         |export| Value::Micros(export.latency.sum_us()),
     ),
@@ -238,6 +238,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                 );
             });
         }
+        let work = self.work();
         match section - Self::OF_PORTS.len() {
             0 => {
                 self.machine_metrics(out);
@@ -249,7 +250,6 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     "counter",
                     "Requests taken over, by kind.",
                 );
-                let work = self.work();
                 rows(item, KINDS.len(), out, family, |at, out| {
                     put!(
                         out,
@@ -261,9 +261,39 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
             }
             2 => {
                 let family = (
+                    "ublade_requests_failed_total",
+                    "counter",
+                    "Of these, not done.",
+                );
+                rows(item, KINDS.len(), out, family, |at, out| {
+                    put!(
+                        out,
+                        "{}{{op=\"{}\"}} {}\n",
+                        family.0,
+                        KINDS[at],
+                        work.failed[at]
+                    );
+                })
+            }
+            3 => {
+                let family = ("node_disk_info", "gauge", "The disk behind an export.");
+                rows(item, node.exports.len(), out, family, |at, out| {
+                    let export = &node.exports[at];
+                    put!(
+                        out,
+                        "{}{{device=\"{}\",model=\"{}\",serial=\"{}\"}} 1\n",
+                        family.0,
+                        export.target.address(),
+                        Quoted(self.disk_of(export).disk.identity().model),
+                        Quoted(export.serial)
+                    );
+                })
+            }
+            4 => {
+                let family = (
                     "ublade_request_failures_total",
                     "counter",
-                    "Requests that a disk failed, by export.",
+                    "Requests not done, by export.",
                 );
                 rows(item, node.exports.len(), out, family, |at, out| {
                     let export = &node.exports[at];
@@ -272,11 +302,11 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                         "{}{{device=\"{}\"}} {}\n",
                         family.0,
                         export.target.address(),
-                        export.work.failed
+                        export.work.all_failed()
                     );
                 })
             }
-            3 => {
+            5 => {
                 let family = (
                     "ublade_export_claimed",
                     "gauge",
@@ -292,7 +322,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     );
                 })
             }
-            4 => {
+            6 => {
                 let family = (
                     "ublade_events_total",
                     "counter",
@@ -308,7 +338,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     );
                 })
             }
-            5 => {
+            7 => {
                 let family = (
                     "ublade_dropped_total",
                     "counter",
@@ -324,7 +354,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     );
                 })
             }
-            6 => {
+            8 => {
                 let family = (
                     "ublade_denied_total",
                     "counter",
@@ -340,7 +370,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     );
                 })
             }
-            7 => {
+            9 => {
                 let family = (
                     "ublade_request_duration_seconds",
                     "histogram",
@@ -351,7 +381,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     histogram(out, family.0, "", &total);
                 })
             }
-            8 => {
+            10 => {
                 let family = (
                     "ublade_stage_duration_seconds",
                     "histogram",
@@ -383,6 +413,16 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
         put!(
             out,
             "ublade_build_info{{version=\"{}\"}} 1\n",
+            env!("CARGO_PKG_VERSION")
+        );
+        head(
+            out,
+            ("node_uname_info", "gauge", "What the node is called."),
+        );
+        put!(
+            out,
+            "node_uname_info{{sysname=\"ublade\",nodename=\"{}\",release=\"{}\",machine=\"x86_64\"}} 1\n",
+            Quoted(self.name()),
             env!("CARGO_PKG_VERSION")
         );
         single(

@@ -85,7 +85,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                         "  {} reads, {} writes, {} failed",
                         work.requests[0],
                         work.requests[1],
-                        work.failed
+                        work.all_failed()
                     );
                 },
             ),
@@ -193,7 +193,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
             out,
             "{} requests, {} failed, {} under way",
             work.all(),
-            work.failed,
+            work.all_failed(),
             self.inflight()
         );
         let last = node.history.seconds().last().copied().unwrap_or_default();

@@ -30,7 +30,7 @@ fn the_figures_are_of_all_exports_and_end_with_the_last_things_of_note() {
     let before = world.node.happened();
     world.node.exports[0].work.note(aoe::IoOp::Read, 8);
     world.node.exports[1].work.note(aoe::IoOp::Read, 8);
-    world.node.exports[1].work.failed = 3;
+    world.node.exports[1].work.failed = [2, 0, 0, 1, 0];
     for about in 0..20 {
         let event = crate::events::Event::DiskError;
         world.node.events.note(Instant(5000), event.into(), about);
