@@ -349,6 +349,15 @@ static ALL: &[Scenario] = &[
         run: manage::capture,
     },
     Scenario {
+        name: "manage-cec",
+        sentence: "without an address a console on the Ethernet finds the node, shows what it \
+                   is asked, and changes nothing before it has the token",
+        limit: seconds(60),
+        linux: false,
+        neighbours: None,
+        run: manage::cec,
+    },
+    Scenario {
         name: "manage-crowd",
         sentence: "a thousand clients that never end a request wait for each other: hosts and an \
                    operator are served, and no frame is lost",

@@ -5,6 +5,7 @@
 //! must be what our own initiator did on the first card.
 
 mod capture;
+mod cec;
 mod claims;
 mod crowd;
 mod metrics;
@@ -14,6 +15,7 @@ mod prometheus;
 mod servers;
 
 pub(super) use capture::capture;
+pub(super) use cec::cec;
 pub(super) use claims::claims;
 pub(super) use crowd::{crowd, crowd_times};
 pub(super) use page::page;
