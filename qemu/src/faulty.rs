@@ -7,6 +7,7 @@
 use crate::Failure;
 use crate::nbd::{Answer, Request, Server, Store};
 use crate::pattern::SECTOR_BYTES;
+use serde_json::Value;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -60,6 +61,11 @@ impl FaultyDisk {
     /// What `-drive` calls it.
     pub fn backing(&self) -> String {
         self.server.backing()
+    }
+
+    /// What `blockdev-add` takes to have it under the name `node`.
+    pub fn block_node(&self, node: &str) -> Value {
+        self.server.block_node(node)
     }
 
     /// From now on this is wrong with it, and nothing else.

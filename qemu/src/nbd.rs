@@ -6,6 +6,7 @@
 //! them; only what the store wants to do [later](Answer::Later) is overtaken.
 
 use crate::{Failure, OrFail};
+use serde_json::{Value, json};
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -96,7 +97,7 @@ impl Server {
             .or_fail(format_args!("cannot listen at {}", socket.display()))?;
         let store = Arc::clone(store);
         thread::spawn(move || {
-            // QEMU connects once for a machine.
+            // QEMU connects once for each time that the disk is plugged in.
             while let Ok((stream, _)) = listener.accept() {
                 let store = Arc::clone(&store);
                 // An end in the middle is how a power cut looks.
@@ -110,6 +111,12 @@ impl Server {
     pub fn backing(&self) -> String {
         let path = self.socket.display().to_string().replace(',', ",,");
         format!("driver=nbd,server.type=unix,server.path={path}")
+    }
+
+    /// What `blockdev-add` takes to have it under the name `node`.
+    pub fn block_node(&self, node: &str) -> Value {
+        let server = json!({"type": "unix", "path": self.socket});
+        json!({"driver": "nbd", "node-name": node, "server": server})
     }
 }
 

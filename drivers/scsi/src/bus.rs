@@ -11,7 +11,8 @@
 use crate::adapter::{Adapter, Address, Answer, Data, End, Mark, Notice};
 use crate::command::{Cdb, PARAMETERS};
 use crate::pages::Capacity;
-use crate::sense::{Key, Sense};
+use crate::seat::{Look, Seat};
+use crate::sense::Key;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use io::{Done, Frame, Instant, Op, Outcome, Request, SECTOR_BYTES, WIRE};
@@ -28,33 +29,6 @@ pub(crate) struct Bus<A> {
     /// What is sent again with the next tick.
     waiting: VecDeque<(Mark, Frame)>,
     now: Instant,
-}
-
-/// One disk on the bus.
-pub(crate) struct Seat {
-    pub address: Address,
-    pub ended: VecDeque<Done>,
-    /// The frame of our own questions, when it is not asked with.
-    question: Option<Frame>,
-    /// Whether the size must be asked for.
-    stale: bool,
-    /// A size that nobody has taken note of yet.
-    fresh: Option<Capacity>,
-    gone: bool,
-}
-
-impl Seat {
-    /// A disk that takes `frames` frames at most; `question` is for itself.
-    pub fn new(address: Address, frames: usize, question: Frame) -> Self {
-        Self {
-            address,
-            ended: VecDeque::with_capacity(frames),
-            question: Some(question),
-            stale: false,
-            fresh: None,
-            gone: false,
-        }
-    }
 }
 
 /// What becomes of a command that ended.
@@ -79,6 +53,12 @@ impl<A: Adapter> Bus<A> {
 
     /// Takes a request for a disk.
     pub fn submit(&mut self, disk: u8, request: Request, frame: Frame) {
+        if request.op == Op::Flush {
+            let cache = &mut self.seats[usize::from(disk)].cache;
+            if cache.begin_flush(request.ticket).is_err() {
+                return self.end(disk, request, Outcome::Fault, frame);
+            }
+        }
         let mark = Mark {
             disk,
             request: Some(request),
@@ -147,7 +127,7 @@ impl<A: Adapter> Bus<A> {
             self.send(mark, frame);
         }
         for disk in 0..self.seats.len() {
-            self.ask_size(disk);
+            self.ask(disk);
         }
         self.adapter.kick();
     }
@@ -166,11 +146,22 @@ impl<A: Adapter> Bus<A> {
                 }
             }
             Notice::Removed(address) => self.lose(address),
-            // Memory for disks is set aside at the start, so it takes another one.
-            Notice::Added(Address { target, unit }) => log::warn!(
-                "{}: a unit was plugged in at target {target} unit {unit}; restart the node to serve it",
-                self.adapter.name()
-            ),
+            Notice::Added(address) => {
+                // One that we had: that it was away may not have been said.
+                self.lose(address);
+                let seat = self.seats.iter_mut().find(|seat| seat.address == address);
+                match seat {
+                    Some(seat) => seat.look_at = self.now,
+                    // Memory for disks is set aside at the start, so it takes another.
+                    None => {
+                        let Address { target, unit } = address;
+                        log::warn!(
+                            "{}: a unit was plugged in at target {target} unit {unit}; restart the node to serve it",
+                            self.adapter.name()
+                        );
+                    }
+                }
+            }
         }
     }
 
@@ -180,22 +171,19 @@ impl<A: Adapter> Bus<A> {
         let Some(seat) = self.seats.iter_mut().find(|seat| seat.address == address) else {
             return;
         };
-        if !seat.gone {
-            let Address { target, unit } = address;
-            log::error!("{name}: target {target} unit {unit} is gone");
-        }
-        seat.gone = true;
+        seat.lose(name, self.now);
     }
 
-    fn ask_size(&mut self, disk: usize) {
-        let seat = &mut self.seats[disk];
-        if !seat.stale || seat.gone || !self.adapter.is_running() {
-            return;
+    /// Asks a unit what there is to ask it.
+    fn ask(&mut self, disk: usize) {
+        if self.adapter.is_running()
+            && let Some(frame) = self.seats[disk].question(self.now)
+        {
+            self.send_question(disk, frame);
         }
-        let Some(frame) = seat.question.take() else {
-            return;
-        };
-        seat.stale = false;
+    }
+
+    fn send_question(&mut self, disk: usize, frame: Frame) {
         let mark = Mark {
             disk: disk as u8,
             request: None,
@@ -209,19 +197,19 @@ impl<A: Adapter> Bus<A> {
     fn send(&mut self, mark: Mark, mut frame: Frame) {
         let seat = &mut self.seats[usize::from(mark.disk)];
         let address = seat.address;
-        if !self.adapter.is_running() || seat.gone {
-            match mark.request {
-                Some(request) => self.end(mark.disk, request, Outcome::Fault, frame),
-                None => seat.question = Some(frame),
-            }
-            return;
-        }
+        let is_running = self.adapter.is_running();
         let (cdb, data) = match &mark.request {
+            Some(request) if !is_running || seat.gone => {
+                return self.end(mark.disk, *request, Outcome::Fault, frame);
+            }
+            None if !is_running => {
+                seat.question = Some(frame);
+                return;
+            }
             Some(request) => command_of(request, &mut frame),
             None => {
-                let bytes = Capacity::LONG_BYTES;
+                let (cdb, bytes) = seat.asked.command();
                 frame.buffer_mut()[..bytes].fill(0);
-                let cdb = Cdb::read_capacity_16(bytes as u32);
                 (cdb, Data::In { at: WIRE, bytes })
             }
         };
@@ -238,7 +226,11 @@ impl<A: Adapter> Bus<A> {
             return self.answered(mark, frame, end);
         };
         match self.judge(&mark, &request, end) {
-            Verdict::Done(outcome) => self.end(mark.disk, request, outcome, frame),
+            Verdict::Done(outcome) => {
+                let seat = &mut self.seats[usize::from(mark.disk)];
+                seat.cache.ended(&request, outcome);
+                self.end(mark.disk, request, outcome, frame);
+            }
             Verdict::Again => {
                 mark.tries += 1;
                 self.send(mark, frame);
@@ -254,25 +246,15 @@ impl<A: Adapter> Bus<A> {
             // From before there was a disk: its asker has given up.
             return;
         };
-        match end {
-            End::Good { missing } => {
-                let bytes = Capacity::LONG_BYTES.saturating_sub(missing as usize);
-                seat.fresh = Capacity::parse_long(&frame.buffer_mut()[..bytes]);
-            }
-            // Asked again with the next tick: the unit had something to say.
-            End::Check(Sense {
-                key: Key::UNIT_ATTENTION,
-                ..
-            })
-            | End::Busy => seat.stale = true,
-            End::Check(_) | End::Failed => {}
-            End::Gone => {
-                let address = seat.address;
-                seat.question = Some(frame);
-                return self.lose(address);
-            }
+        let look = seat.answered(self.adapter.name(), self.now, &mut frame, end);
+        if matches!(look, Look::AskMore) {
+            return self.send_question(mark.disk.into(), frame);
         }
         seat.question = Some(frame);
+        if matches!(look, Look::Gone) {
+            let address = seat.address;
+            self.lose(address);
+        }
     }
 
     fn judge(&mut self, mark: &Mark, request: &Request, end: End) -> Verdict {

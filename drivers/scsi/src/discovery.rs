@@ -6,11 +6,12 @@
 //! the search: who knows what it still does.
 
 use crate::adapter::{Adapter, Address, Answer, Data, End, Mark};
-use crate::bus::{Bus, Seat};
+use crate::bus::Bus;
 use crate::command::{Cdb, Opcode};
 use crate::disk::Disk;
 use crate::error::{Error, Skipped};
 use crate::pages::{Caching, Capacity, Inquiry, serial, units, unmap_limit, vital, vital_page};
+use crate::seat::Seat;
 use crate::sense::{Key, Sense};
 use alloc::rc::Rc;
 use alloc::vec;
@@ -90,7 +91,10 @@ fn seat<A: Adapter>(
         address.target,
         address.unit
     ));
-    shared.seats.push(Seat::new(address, frames, question));
+    let (cache, serial) = (unit.geometry.write_cache, unit.identity.serial);
+    shared
+        .seats
+        .push(Seat::new(address, serial, cache, frames, question));
     Disk::new(bus.clone(), index, unit.geometry, unit.identity, name)
 }
 

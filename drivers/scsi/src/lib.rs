@@ -29,6 +29,7 @@ mod error;
 #[cfg(test)]
 mod fake;
 mod pages;
+mod seat;
 mod sense;
 #[cfg(test)]
 mod tests;

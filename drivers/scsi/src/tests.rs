@@ -369,6 +369,141 @@ fn a_unit_that_is_taken_away_fails_and_its_neighbour_does_not_notice() {
     assert_eq!(done.outcome, Outcome::Done);
 }
 
+/// The outcome of one request in the time of the disk's ticks.
+fn outcome(disk: &mut Disk<FakeAdapter>, op: Op) -> Outcome {
+    let sectors = u32::from(op != Op::Flush);
+    disk.submit(request(op, 0, sectors, 1), filled(0));
+    disk.kick();
+    disk.poll_done().expect("it is answered").outcome
+}
+
+/// Ticks until `seconds`, from `from`.
+fn ticks(disk: &mut Disk<FakeAdapter>, seconds: core::ops::Range<u64>) {
+    for second in seconds {
+        disk.tick(Instant(second * 1_000_000));
+    }
+}
+
+#[test]
+fn a_unit_that_comes_back_is_known_by_its_serial_number_and_served_again() {
+    for is_noticed in [false, true] {
+        let (shelf, mut disk) = one();
+        let address = Address { target: 0, unit: 0 };
+        shelf.take_away(0, 0);
+        if is_noticed {
+            shelf.notice(Notice::Removed(address));
+        }
+        assert_eq!(outcome(&mut disk, Op::Read), Outcome::Fault);
+        ticks(&mut disk, 1..9);
+        assert_eq!(outcome(&mut disk, Op::Read), Outcome::Fault, "it is away");
+        let mut unit = Unit::new("S0");
+        unit.sectors = 8192;
+        unit.attentions
+            .push_back(refuse(Key::UNIT_ATTENTION, 0x29, 0));
+        shelf.put(0, 0, unit);
+        if is_noticed {
+            shelf.notice(Notice::Added(address));
+            ticks(&mut disk, 9..11);
+        } else {
+            ticks(&mut disk, 9..14);
+        }
+        assert_eq!(outcome(&mut disk, Op::Read), Outcome::Done);
+        ticks(&mut disk, 14..18);
+        assert_eq!(disk.geometry().sectors, 8192, "it has grown meanwhile");
+    }
+}
+
+#[test]
+fn what_comes_to_the_place_of_another_is_not_served() {
+    let (shelf, mut disk) = one();
+    shelf.change(0, 0, |unit| unit.serial = "S1");
+    let address = Address { target: 0, unit: 0 };
+    // That the first one went was never said.
+    shelf.notice(Notice::Added(address));
+    ticks(&mut disk, 1..20);
+    assert_eq!(outcome(&mut disk, Op::Write), Outcome::Fault);
+    shelf.change(0, 0, |unit| unit.serial = "");
+    ticks(&mut disk, 20..30);
+    assert_eq!(outcome(&mut disk, Op::Write), Outcome::Fault);
+    assert!(shelf.change(0, 0, |unit| unit.medium.is_empty()));
+    shelf.change(0, 0, |unit| unit.serial = "S0");
+    ticks(&mut disk, 30..34);
+    assert_eq!(outcome(&mut disk, Op::Write), Outcome::Done);
+}
+
+#[test]
+fn units_without_a_serial_number_are_never_taken_for_each_other() {
+    let shelf = Shelf::new();
+    shelf.put(0, 0, Unit::new(""));
+    let mut disk = disks(&shelf).remove(0);
+    shelf.notice(Notice::Added(Address { target: 0, unit: 0 }));
+    ticks(&mut disk, 1..20);
+    assert_eq!(outcome(&mut disk, Op::Read), Outcome::Fault);
+}
+
+#[test]
+fn a_unit_that_had_no_cache_is_not_served_when_it_comes_back_with_one() {
+    let shelf = Shelf::new();
+    let mut unit = Unit::new("S0");
+    unit.write_cache = false;
+    shelf.put(0, 0, unit.clone());
+    let mut disk = disks(&shelf).remove(0);
+    let address = Address { target: 0, unit: 0 };
+    for (seconds, write_cache, knows_modes, expected) in [
+        (1..9, true, true, Outcome::Fault),
+        (9..18, false, false, Outcome::Fault),
+        (18..27, false, true, Outcome::Done),
+    ] {
+        shelf.change(0, 0, |unit| {
+            unit.write_cache = write_cache;
+            unit.unknown.clear();
+            if !knows_modes {
+                unit.unknown.push(Opcode::MODE_SENSE_10);
+            }
+        });
+        shelf.notice(Notice::Added(address));
+        ticks(&mut disk, seconds);
+        assert_eq!(outcome(&mut disk, Op::Read), expected);
+    }
+}
+
+#[test]
+fn a_flush_after_a_unit_came_back_fails_once_if_writes_may_be_lost_and_only_then() {
+    let address = Address { target: 0, unit: 0 };
+    for (before, expected) in [
+        (vec![Op::Write], Outcome::Fault),
+        (vec![Op::Flush, Op::Write], Outcome::Fault),
+        (vec![Op::Write, Op::Flush], Outcome::Done),
+        (vec![Op::Read, Op::Discard], Outcome::Done),
+    ] {
+        let (shelf, mut disk) = one();
+        for &op in &before {
+            assert_eq!(outcome(&mut disk, op), Outcome::Done);
+        }
+        shelf.notice(Notice::Added(address));
+        ticks(&mut disk, 1..4);
+        assert_eq!(outcome(&mut disk, Op::Read), Outcome::Done, "{before:?}");
+        assert_eq!(outcome(&mut disk, Op::Flush), expected, "{before:?}");
+        assert_eq!(outcome(&mut disk, Op::Flush), Outcome::Done, "{before:?}");
+    }
+}
+
+#[test]
+fn a_flush_vouches_for_no_write_that_ended_after_it_was_asked_for() {
+    let (shelf, mut disk) = one();
+    shelf.answer_backwards();
+    disk.submit(request(Op::Flush, 0, 0, 1), filled(0));
+    disk.submit(request(Op::Write, 0, 1, 2), filled(1));
+    disk.kick();
+    for ticket in [2, 1] {
+        let done = disk.poll_done().expect("both are answered");
+        assert_eq!((done.request.ticket, done.outcome), (ticket, Outcome::Done));
+    }
+    shelf.notice(Notice::Added(Address { target: 0, unit: 0 }));
+    ticks(&mut disk, 1..4);
+    assert_eq!(outcome(&mut disk, Op::Flush), Outcome::Fault);
+}
+
 #[test]
 fn an_adapter_that_stops_gives_everything_back_as_a_fault() {
     let (shelf, mut disk) = one();

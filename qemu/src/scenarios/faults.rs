@@ -382,6 +382,11 @@ pub(super) fn unplugged_disks(context: &mut Context) -> Result<Report, Failure> 
             unplug(&mut bench, disk)?;
         }
     }
+    for (disk, (serial, ..)) in MODELS.iter().enumerate() {
+        if UNPLUGGABLE.contains(serial) {
+            bring_back(&mut bench, disk)?;
+        }
+    }
     plug_in(&mut bench)?;
     Ok(Report::new())
 }
@@ -400,6 +405,60 @@ fn plug_in(bench: &mut Bench<'_>) -> Result<(), Failure> {
     let sentence = "a unit was plugged in at target 3 unit 2; restart";
     bench.node.wait_for(sentence, within)?;
     bench.check(MODELS.len() - 1, 0, SECTORS, BEFORE)
+}
+
+/// Plugs a disk in again, in the middle of writes elsewhere: it is known by its serial
+/// number, has what it had, and takes writes.
+fn bring_back(bench: &mut Bench<'_>, disk: usize) -> Result<(), Failure> {
+    let (serial, _, model, place) = MODELS[disk];
+    let bus = place.strip_prefix("bus=").expect("it hangs on a bus");
+    let node = format!("back{disk}");
+    let device = json!({
+        "driver": model, "id": format!("disk{disk}"), "bus": bus, "drive": node,
+        "serial": serial, "scsi-id": 0, "lun": 0, "write-cache": "on",
+    });
+    bench
+        .node
+        .qmp()
+        .run("blockdev-add", bench.disks[disk].block_node(&node))?;
+    let mut second = Client::new(&bench.switch, SECOND);
+    let busy = MODELS
+        .iter()
+        .position(|(serial, ..)| !UNPLUGGABLE.contains(serial));
+    let busy = bench.exports[busy.expect("one stays")].clone();
+    let (flow, within) = (bench.flow(), bench.context.seconds(10));
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let is_over = &is_over;
+        let writer = scope.spawn(move || {
+            while !is_over.load(Ordering::SeqCst) {
+                second.write_pattern(&busy, 0, SECTORS, BEFORE, flow)?;
+            }
+            Ok(())
+        });
+        let back = bench.node.qmp().device_add(device);
+        let sentence = format!("({serial}) is back");
+        let back = back.and_then(|()| bench.node.wait_for(&sentence, within));
+        is_over.store(true, Ordering::SeqCst);
+        let written = writer.join().expect("a writer does not panic");
+        back?;
+        written.map_err(blame(&bench.node))
+    })?;
+    must(
+        !bench.fails(disk, ata::READ_EXT, WELL)?,
+        &bench.node,
+        || format!("{serial} is back, and what it had is not read"),
+    )?;
+    must(!bench.fails(disk, ata::FLUSH_EXT, 0)?, &bench.node, || {
+        format!("{serial} is back, its host has heard of it, and a flush fails")
+    })?;
+    bench.write(disk, 0, SECTORS, BEFORE)?;
+    for (other, (serial, ..)) in MODELS.iter().enumerate() {
+        if !UNPLUGGABLE.contains(serial) || other <= disk {
+            bench.check(other, 0, SECTORS, BEFORE)?;
+        }
+    }
+    Ok(())
 }
 
 /// Takes a disk away in the middle of writes: they fail, the console has a word

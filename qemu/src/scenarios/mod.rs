@@ -256,8 +256,8 @@ static ALL: &[Scenario] = &[
     },
     Scenario {
         name: "unplugged-disks",
-        sentence: "a disk that is taken away under load fails its requests and nobody else's, and \
-                   one that comes is named",
+        sentence: "a disk that is taken away under load fails its requests and nobody else's, is \
+                   served again when it comes back, and one that is new is named",
         limit: seconds(60),
         linux: false,
         neighbours: None,

@@ -1,0 +1,249 @@
+//! What is known of one disk on a bus: where it is, who it is, and what it may owe.
+//!
+//! **A unit that is gone may come back.** It is asked for its serial number now and
+//! then, and when the adapter says that a unit came; what has the same number, and no
+//! cache that nobody would flush, is served again. Everything else that comes to its
+//! place is named, once.
+//!
+//! **It may have lost power**, and with it writes that were answered and that no flush
+//! has made durable. We can not tell, so the next flush fails: that is how a host hears
+//! of it.
+
+use crate::adapter::{Address, End};
+use crate::command::Cdb;
+use crate::pages::{Caching, Capacity, serial, vital, vital_page};
+use crate::sense::Key;
+use alloc::collections::VecDeque;
+use io::{Done, Frame, Instant, Op, Outcome, Request, Text, WriteCache};
+
+/// How often a unit that is gone is asked whether it is back.
+const LOOK_US: u64 = 2_000_000;
+
+/// One disk on the bus.
+pub(crate) struct Seat {
+    pub address: Address,
+    pub ended: VecDeque<Done>,
+    /// Its serial number, by which it is known again.
+    serial: Text<20>,
+    /// The frame of our own questions, when it is not asked with.
+    pub question: Option<Frame>,
+    /// What it was last asked with it.
+    pub asked: Asked,
+    /// Whether the size must be asked for.
+    pub stale: bool,
+    /// A size that nobody has taken note of yet.
+    pub fresh: Option<Capacity>,
+    pub cache: Cache,
+    pub gone: bool,
+    /// When a unit that is gone is asked for again.
+    pub look_at: Instant,
+    /// Something else is in its place, and that was said.
+    has_stranger: bool,
+}
+
+/// What a unit is asked by us.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Size,
+    /// Whether it is the one that was here.
+    Serial,
+    /// Whether it has a cache by now.
+    Caching,
+}
+
+/// What follows from an answer.
+pub(crate) enum Look {
+    Nothing,
+    /// There is one more question.
+    AskMore,
+    /// The unit is not there any more.
+    Gone,
+}
+
+impl Asked {
+    /// The command that asks, and how many bytes are answered at most.
+    pub fn command(self) -> (Cdb, usize) {
+        const PAGE_BYTES: u16 = 255;
+        let page = usize::from(PAGE_BYTES);
+        match self {
+            Self::Size => {
+                let bytes = Capacity::LONG_BYTES;
+                (Cdb::read_capacity_16(bytes as u32), bytes)
+            }
+            Self::Serial => (Cdb::inquiry(Some(vital::SERIAL), PAGE_BYTES), page),
+            Self::Caching => (Cdb::mode_sense(Caching::PAGE, PAGE_BYTES), page),
+        }
+    }
+}
+
+impl Seat {
+    /// A disk that takes `frames` frames at most; `question` is for itself.
+    pub fn new(
+        address: Address,
+        serial: Text<20>,
+        cache: WriteCache,
+        frames: usize,
+        question: Frame,
+    ) -> Self {
+        Self {
+            address,
+            ended: VecDeque::with_capacity(frames),
+            serial,
+            question: Some(question),
+            asked: Asked::Size,
+            stale: false,
+            fresh: None,
+            cache: Cache {
+                volatile: cache == WriteCache::Volatile,
+                unflushed: false,
+                covering: None,
+                lost: false,
+            },
+            gone: false,
+            look_at: Instant(0),
+            has_stranger: false,
+        }
+    }
+
+    /// Says once that the unit of adapter `name` is not there any more.
+    #[cold]
+    pub fn lose(&mut self, name: &str, now: Instant) {
+        if self.gone {
+            return;
+        }
+        self.gone = true;
+        self.look_at = now + LOOK_US;
+        let Address { target, unit } = self.address;
+        let told = if self.cache.lose() {
+            ", and with it perhaps writes in its cache; the next flush fails"
+        } else {
+            ""
+        };
+        log::error!("{name}: target {target} unit {unit} is gone{told}");
+    }
+
+    /// The frame to ask with, if there is something to ask.
+    pub fn question(&mut self, now: Instant) -> Option<Frame> {
+        let is_due = if self.gone {
+            now >= self.look_at
+        } else {
+            self.stale
+        };
+        let frame = self.question.take_if(|_| is_due)?;
+        if self.gone {
+            self.look_at = now + LOOK_US;
+            self.asked = Asked::Serial;
+        } else {
+            self.stale = false;
+            self.asked = Asked::Size;
+        }
+        Some(frame)
+    }
+
+    /// Takes note of an answer that came in `frame`.
+    #[cold]
+    pub fn answered(&mut self, name: &str, now: Instant, frame: &mut Frame, end: End) -> Look {
+        let bytes = self.asked.command().1;
+        let answer = match end {
+            End::Good { missing } => {
+                let came = bytes.saturating_sub(missing as usize);
+                Some(&frame.buffer_mut()[..came])
+            }
+            _ => None,
+        };
+        // It had something to say first, or no time: it is asked again.
+        let again = match end {
+            End::Check(sense) => sense.key == Key::UNIT_ATTENTION,
+            other => matches!(other, End::Busy),
+        };
+        if !self.gone {
+            self.stale |= again;
+            if let (Some(answer), Asked::Size) = (answer, self.asked) {
+                self.fresh = Capacity::parse_long(answer);
+            }
+            let is_gone = matches!(end, End::Gone);
+            return if is_gone { Look::Gone } else { Look::Nothing };
+        }
+        if again {
+            self.look_at = now;
+            return Look::Nothing;
+        }
+        let is_it = match (self.asked, answer) {
+            // It was asked before the unit went.
+            (Asked::Size, _) => return Look::Nothing,
+            (Asked::Serial, None) => {
+                self.has_stranger = false;
+                return Look::Nothing;
+            }
+            (Asked::Serial, Some(answer)) => {
+                let number = serial(vital_page(answer, vital::SERIAL).unwrap_or_default());
+                number != Text::EMPTY && number == self.serial
+            }
+            // One that does not say is taken to have a cache, as at the start.
+            (Asked::Caching, answer) => answer.is_some_and(|page| !Caching::parse(page).volatile),
+        };
+        if is_it && self.asked == Asked::Serial && !self.cache.volatile {
+            self.asked = Asked::Caching;
+            return Look::AskMore;
+        }
+        let Address { target, unit } = self.address;
+        if is_it {
+            self.gone = false;
+            self.has_stranger = false;
+            // It may have another size by now.
+            self.stale = true;
+            let serial = self.serial.as_str();
+            log::warn!("{name}: target {target} unit {unit} ({serial}) is back");
+        } else if !core::mem::replace(&mut self.has_stranger, true) {
+            log::warn!(
+                "{name}: what came to target {target} unit {unit} is not what was there; restart the node to serve it"
+            );
+        }
+        Look::Nothing
+    }
+}
+
+/// What a unit holds that a cut of power takes.
+pub(crate) struct Cache {
+    volatile: bool,
+    /// Writes were answered that no flush has made durable.
+    unflushed: bool,
+    /// The flush that would, if no write was answered since it was asked for.
+    covering: Option<u32>,
+    /// They may be lost, and nobody has heard of it.
+    lost: bool,
+}
+
+/// Writes were lost: the flush fails.
+pub(crate) struct Lost;
+
+impl Cache {
+    /// A flush is asked for.
+    pub fn begin_flush(&mut self, ticket: u32) -> Result<(), Lost> {
+        self.covering = Some(ticket);
+        match core::mem::take(&mut self.lost) {
+            true => Err(Lost),
+            false => Ok(()),
+        }
+    }
+
+    /// A request was answered.
+    pub fn ended(&mut self, request: &Request, outcome: Outcome) {
+        match (request.op, outcome) {
+            (Op::Write, Outcome::Done) => {
+                self.unflushed |= self.volatile;
+                self.covering = None;
+            }
+            (Op::Flush, Outcome::Done) if self.covering == Some(request.ticket) => {
+                self.unflushed = false;
+            }
+            _ => {}
+        }
+    }
+
+    /// Power may be gone. True if that matters.
+    fn lose(&mut self) -> bool {
+        self.lost |= core::mem::take(&mut self.unflushed);
+        self.lost
+    }
+}
