@@ -42,6 +42,9 @@ const MTU_MIN: u16 = 68;
 /// Bytes of the card's header before virtio 1.0: no count of merged buffers.
 const LEGACY_HEADER_BYTES: usize = 10;
 
+/// One part in so many of the receive ring may stay empty while frames wait.
+const RX_ROOM: u16 = 4;
+
 /// A virtio network card.
 pub struct Net<T = Bus> {
     transport: T,
@@ -215,6 +218,16 @@ impl<T: Transport> Net<T> {
         }
     }
 
+    /// Lends empty frames that wait, as many as there is room for.
+    #[inline(never)]
+    fn fill_up(&mut self) {
+        while self.fits(&self.rx)
+            && let Some(frame) = self.rx_backlog.pop_front()
+        {
+            self.lend_empty(frame);
+        }
+    }
+
     #[inline]
     fn lend_empty(&mut self, frame: Frame) {
         self.header.push(&mut self.rx, frame, WIRE_BYTES, true);
@@ -304,10 +317,10 @@ impl<T: Transport> Nic for Net<T> {
 
     #[inline]
     fn kick(&mut self) {
-        while self.fits(&self.rx)
-            && let Some(frame) = self.rx_backlog.pop_front()
-        {
-            self.lend_empty(frame);
+        // Not for every frame that was taken out: those that come back from sending
+        // find their room then, and do not go through the backlog.
+        if self.rx.room() > self.rx.size() / RX_ROOM && !self.rx_backlog.is_empty() {
+            self.fill_up();
         }
         while self.fits(&self.tx)
             && let Some(frame) = self.tx_backlog.pop_front()

@@ -7,6 +7,9 @@
 /// about 4 s on.
 pub const BUCKETS: usize = 24;
 
+/// From here on everything is in the last bucket.
+const LAST_US: u64 = 1 << (BUCKETS - 2);
+
 /// Counts by duration. A count that is full stays full.
 #[derive(Clone, Debug)]
 pub struct Histogram {
@@ -27,8 +30,9 @@ impl Histogram {
     /// Counts one duration.
     #[inline]
     pub fn note(&mut self, us: u64) {
-        let bucket = (u64::BITS - us.leading_zeros()) as usize;
-        let count = &mut self.counts[bucket.min(BUCKETS - 1)];
+        // The number of bits; one more bit behind them, and it is a logarithm.
+        let bucket = (us.min(LAST_US) << 1 | 1).ilog2() as usize;
+        let count = &mut self.counts[bucket];
         // 64 bits are enough for a request a nanosecond, for centuries.
         *count += 1;
         self.sum_us = self.sum_us.wrapping_add(us);
