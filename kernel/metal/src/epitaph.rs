@@ -13,6 +13,7 @@ use crate::clock;
 use crate::console::LastWords;
 use crate::power;
 use crate::testament;
+use crate::watchdog;
 use core::fmt::Write;
 use core::panic::PanicInfo;
 use core::ptr;
@@ -119,6 +120,7 @@ fn end(words: &mut LastWords) -> ! {
 
 fn restart_or_halt(seconds: u32) -> ! {
     testament::seal();
+    watchdog::stop();
     if seconds == u32::MAX {
         arch::halt();
     }

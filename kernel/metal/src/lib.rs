@@ -19,3 +19,4 @@ pub mod rate;
 pub mod serial;
 pub mod share;
 pub mod smbios;
+pub mod tco;

@@ -40,6 +40,7 @@ mod screen;
 mod survey;
 mod testament;
 mod typist;
+mod watchdog;
 
 use crate::boot::{Boot, Unusable};
 use crate::channels::Channels;
@@ -50,6 +51,7 @@ use crate::memory::Memory;
 use crate::power::Power;
 use crate::screen::Screen;
 use crate::typist::Typist;
+use crate::watchdog::Watchdog;
 use door::handover::Door;
 use engine::{AnyDisk, AnyNic, Node};
 use io::{Clock as _, Disk as _, Nic, SLOT_BYTES, Text};
@@ -100,7 +102,9 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
     let mut memory = boot.memory;
     let devices = probe::count(boot.command_line) + config.rams.len();
     let rams = take_rams(&config, &mut memory, share::reserve(devices));
-    let epitaph = testament::open(&mut memory, boot.memory_end);
+    let watchdog = Watchdog::find();
+    let has_bitten = watchdog.as_ref().is_some_and(|dog| dog.has_bitten);
+    let epitaph = testament::open(&mut memory, boot.memory_end, has_bitten);
     let Some(Shares { heap, frames }) = Shares::of(memory.free_low(), devices) else {
         panic!(
             "{} KiB of memory are free, too little for {devices} devices; ublade needs a machine of 8 MiB and 1 MiB more for every ten devices",
@@ -209,6 +213,7 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
     let mut typist = Typist::new();
     let mut said = [0; 256];
     let mut round = clock.now();
+    watchdog::start(watchdog.as_ref(), config.watchdog);
     loop {
         let now = clock.now();
         let len = console::hear(&mut said);
@@ -223,6 +228,7 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
         }
         if now.since_us(round) >= ROUND_US {
             round = now;
+            watchdog::turn();
             testament::note(&node, now);
             if power.is_pressed() {
                 info!("power button: finishing what is under way");
@@ -232,6 +238,7 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
         if let Some(order) = node.closed() {
             info!("{order}: everything is answered and flushed");
             log::logger().flush();
+            watchdog::stop();
             testament::close();
             power.obey(order);
         }

@@ -15,8 +15,10 @@ use spin::Mutex;
 
 /// How often figures are written, at most.
 const NOTE_US: u64 = 1_000_000;
-/// What stands in front of the figures until there are words.
+/// What is told in front of figures without words.
 const NO_WORDS: &str = "it was reset without a word\n";
+/// What is told instead if that was the watchdog.
+const BITTEN: &str = "it hung, and the watchdog reset it\n";
 
 type Epitaph = Text<EPITAPH_BYTES>;
 
@@ -42,12 +44,7 @@ static TESTAMENT: Mutex<Testament> = Mutex::new(Testament {
 impl Testament {
     #[inline(never)]
     fn seal(&mut self) {
-        let words = if self.words.is_empty() {
-            NO_WORDS
-        } else {
-            self.words.as_str().trim_start()
-        };
-        let text = Epitaph::format(format_args!("{words}{}", self.figures));
+        let text = Epitaph::format(format_args!("{}{}", self.words, self.figures));
         for page in &mut self.pages {
             memorial::write(page, text.as_str());
         }
@@ -55,9 +52,9 @@ impl Testament {
 }
 
 /// Takes the pages, which say nothing from now on, and returns what the start before
-/// this one left in them.
+/// this one left in them; `has_bitten` says that the watchdog ended it.
 #[cold]
-pub fn open(memory: &mut Memory, memory_end: u64) -> Option<Epitaph> {
+pub fn open(memory: &mut Memory, memory_end: u64, has_bitten: bool) -> Option<Epitaph> {
     let mut testament = TESTAMENT.try_lock()?;
     let mut left = None;
     let places = memorial::places(memory_end).into_iter().flatten();
@@ -69,7 +66,19 @@ pub fn open(memory: &mut Memory, memory_end: u64) -> Option<Epitaph> {
     if testament.pages.iter().all(|page| page.is_empty()) {
         debug!("no page of memory is left over for what a node says when it falls");
     }
-    left
+    if left.is_none() && !has_bitten {
+        return None;
+    }
+    let text = left.unwrap_or_default();
+    // A report begins a line; without one there are only figures.
+    let words = text.as_str().strip_prefix('\n');
+    let why = match words {
+        _ if has_bitten => BITTEN,
+        Some(_) => "",
+        None => NO_WORDS,
+    };
+    let rest = words.unwrap_or(text.as_str());
+    Some(Epitaph::format(format_args!("{why}{rest}")))
 }
 
 /// The node has ended in order: it leaves nothing.

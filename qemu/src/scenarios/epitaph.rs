@@ -22,11 +22,19 @@ const WRITES: usize = 48;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// An instruction that no processor knows.
 const UNKNOWN: [u8; 2] = [0x0f, 0x0b];
+/// An instruction that jumps to itself.
+const HANGS: [u8; 2] = [0xeb, 0xfe];
 
 pub(super) fn epitaph(context: &mut Context) -> Result<Report, Failure> {
     let mut report = Report::new();
-    let falls: [(&str, Board, Fall, &str); 3] = [
+    let falls: [(&str, Board, Fall, &str); 4] = [
         ("reset", Board::Q35, reset, "it was reset without a word"),
+        (
+            "hangs",
+            Board::Q35,
+            hangs,
+            "it hung, and the watchdog reset it",
+        ),
         (
             "nmi",
             Board::Pc,
@@ -46,7 +54,8 @@ pub(super) fn epitaph(context: &mut Context) -> Result<Report, Failure> {
         let mut client = Client::new(&switch, CLIENT);
         let mut node = world::node(context, name)
             .board(board)
-            .append("panic=1")
+            .append("panic=1 ublade.watchdog=15")
+            .arguments(&["-global", "ICH9-LPC.noreboot=off"])
             .disk(Disk::file(&disk).serial("falls"))
             .nic(Nic::on(&switch, NODE[0]))
             .reboots()
@@ -55,6 +64,9 @@ pub(super) fn epitaph(context: &mut Context) -> Result<Report, Failure> {
         let export = world::one_export(context, &node, &mut client)?;
         let flow = Flow {
             sectors_per_frame: 1,
+            // One that is sent again would count twice.
+            resend_after: Duration::from_secs(60),
+            within: context.seconds(40),
             ..Flow::default()
         };
         client
@@ -64,7 +76,7 @@ pub(super) fn epitaph(context: &mut Context) -> Result<Report, Failure> {
         until_left(context, &mut node, &done)?;
 
         fall(&mut node)?;
-        let within = context.seconds(20);
+        let within = context.seconds(50);
         report.note(format!(
             "{name}: {}",
             node.wait_for(&format!("before this start: {why}"), within)?
@@ -116,10 +128,20 @@ fn nmi(node: &mut Machine) -> Result<(), Failure> {
 
 /// Breaks the next instruction, whichever it is.
 fn broken(node: &mut Machine) -> Result<(), Failure> {
+    break_at_next(node, &UNKNOWN)
+}
+
+fn break_at_next(node: &mut Machine, instruction: &[u8]) -> Result<(), Failure> {
     let mut debugger = node.debug()?;
     let next = debugger.instruction_pointer()?;
-    debugger.write(next, &UNKNOWN)?;
+    debugger.write(next, instruction)?;
     debugger.detach()
+}
+
+/// Puts a jump to itself there. With interrupts closed nothing leads out of it but the
+/// watchdog.
+fn hangs(node: &mut Machine) -> Result<(), Failure> {
+    break_at_next(node, &HANGS)
 }
 
 /// Waits until the page in the machine's memory has `words`: figures are written

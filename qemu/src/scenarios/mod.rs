@@ -176,9 +176,9 @@ static ALL: &[Scenario] = &[
     },
     Scenario {
         name: "epitaph",
-        sentence: "a node that fell says after its start why and what it had done, one that was \
-                   reset what it had done, and one that ended in order nothing",
-        limit: seconds(120),
+        sentence: "a node that fell, hung or was reset says after its start why and what it had \
+                   done, and one that ended in order says nothing",
+        limit: seconds(200),
         linux: false,
         neighbours: None,
         run: epitaph::epitaph,

@@ -153,7 +153,7 @@ pub enum LogLevel {
 
 /// What holds where nobody says anything, as it would be written. Keys of a slot,
 /// and those whose default is nothing at all, have no line here.
-pub const DEFAULTS: [(&str, &str); 15] = [
+pub const DEFAULTS: [(&str, &str); 16] = [
     ("export", "auto"),
     ("rw", "none"),
     ("errors", "ata"),
@@ -166,6 +166,7 @@ pub const DEFAULTS: [(&str, &str); 15] = [
     ("cec", "off"),
     ("log", "info"),
     ("panic", "10"),
+    ("watchdog", "30"),
     ("cpus", "all"),
     ("poll", "adaptive"),
     ("mask.all", ""),
@@ -303,6 +304,8 @@ pub struct Config {
     pub console: Setting<Text<32>>,
     /// `panic=`: seconds from a panic to the restart; `None` halts.
     pub panic: Setting<Option<u32>>,
+    /// `watchdog=`: seconds that a turn of the loop may take; `None` is any number.
+    pub watchdog: Setting<Option<u32>>,
     /// `cpus=`: cores used; `None` for all. Not used yet: one core serves.
     pub cpus: Setting<Option<u16>>,
     /// `poll=`: microseconds to spin before sleeping; `None` is adaptive.
@@ -370,6 +373,7 @@ impl Config {
             log: Setting::default(LogLevel::Info),
             console: Setting::default(Text::EMPTY),
             panic: Setting::default(Some(10)),
+            watchdog: Setting::default(Some(30)),
             cpus: Setting::default(None),
             poll: Setting::default(None),
             masks_full: false,
@@ -541,6 +545,7 @@ impl Config {
                 put(&mut self.console, source, value::text(all.as_str()))
             }
             "panic" => put(&mut self.panic, source, panic(value)),
+            "watchdog" => put(&mut self.watchdog, source, watchdog(value)),
             "cpus" => {
                 put(&mut self.cpus, source, cpus(value))?;
                 not_yet("more than one core", matches!(value, "1"))
@@ -774,6 +779,17 @@ fn panic(value: &str) -> Result<Option<u32>, Complaint> {
         Some(seconds) => value::number(seconds, 86_400, WHAT).map(|_| Some(0)),
         None => match value::number(value, 86_400, WHAT)? {
             0 => Ok(None),
+            seconds => Ok(Some(seconds as u32)),
+        },
+    }
+}
+
+fn watchdog(value: &str) -> Result<Option<u32>, Complaint> {
+    const WHAT: &str = "watchdog is off or a number of seconds from 5 to 600";
+    match value {
+        "off" => Ok(None),
+        _ => match value::number(value, 600, WHAT)? {
+            0..5 => Err(Complaint::Bad(WHAT)),
             seconds => Ok(Some(seconds as u32)),
         },
     }

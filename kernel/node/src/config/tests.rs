@@ -254,6 +254,24 @@ fn every_value_is_shown_with_the_channel_that_had_the_last_word() {
 }
 
 #[test]
+fn a_watchdog_is_off_or_has_a_time_in_which_a_node_can_come_round() {
+    for (value, holds) in [
+        ("off", None),
+        ("5", Some(5)),
+        ("600", Some(600)),
+        ("4", Some(30)),
+        ("601", Some(30)),
+        ("on", Some(30)),
+        ("0", Some(30)),
+    ] {
+        let config = command_line(&alloc::format!("ublade.watchdog={value}"));
+        assert_eq!(config.watchdog.value, holds, "{value}");
+        let is_taken = config.watchdog.source == Source::CommandLine;
+        assert_eq!(config.problems().is_empty(), is_taken, "{value}");
+    }
+}
+
+#[test]
 fn every_default_is_what_holds_anyway() {
     for (key, value) in DEFAULTS {
         if key == "cpus" {
@@ -273,6 +291,7 @@ fn every_default_is_what_holds_anyway() {
         assert!(ip.is_empty() || Wanted::parse(ip.as_str()) == Some(Wanted::Dhcp));
         assert_eq!((config.http.value, config.cec.value), (Some(80), false));
         assert_eq!(config.log.value, LogLevel::Info, "{line}");
+        assert_eq!(config.watchdog.value, Some(30), "{line}");
         assert_eq!(config.panic.value, Some(10), "{line}");
         assert_eq!(config.masks_of(0).count(), 0, "{line}");
     }
