@@ -1,7 +1,7 @@
 //! Packing the kernel into the boot file; `door::parcel` unpacks it.
 
 use crate::elf::Elf;
-use door::calls;
+use door::distances;
 use door::parcel::{FIRST, LABEL_BYTES, Label};
 use std::num::NonZeroU64;
 use zopfli::{Format, Options};
@@ -14,7 +14,7 @@ const ROUNDS: NonZeroU64 = NonZeroU64::new(3).expect("3 is not 0");
 pub fn pack(kernel: &Elf<'_>, file: &mut Vec<u8>) -> Result<Label, String> {
     let contents = kernel.contents(FIRST as u64, kernel.file_end())?;
     let mut places = contents.to_vec();
-    calls::to_places(&mut places);
+    distances::to_places(&mut places);
     let options = Options {
         iteration_count: ROUNDS,
         ..Options::default()

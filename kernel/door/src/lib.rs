@@ -13,7 +13,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-pub mod calls;
+pub mod distances;
 pub mod handover;
 pub mod options;
 pub mod parcel;

@@ -2,7 +2,7 @@
 //!
 //! Label and contents stand at the end of the boot file, from the address
 //! `parcel` on. The contents are a zlib stream (RFC 1950) of the kernel's bytes
-//! from [`FIRST`] on, with its calls as [`calls`] has them; the checksum is the
+//! from [`FIRST`] on, with its distances as [`distances`] has them; the checksum is the
 //! reason for that format, as a file that came over TFTP or off an old stick may
 //! not be what was made.
 //!
@@ -10,7 +10,7 @@
 //! that the firmware gives. Stack and page tables that the doors need before are
 //! the kernel's own, in the room that it has behind what is unpacked.
 
-use crate::calls;
+use crate::distances;
 use core::mem::size_of;
 use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
@@ -80,7 +80,7 @@ pub fn unpack(contents: &[u8], room: &mut [u8]) -> Result<(), Damaged> {
     let mut state = DecompressorOxide::new();
     let (status, _, written) = decompress(&mut state, contents, room, 0, flags);
     if status == TINFLStatus::Done && written == room.len() {
-        calls::to_distances(room);
+        distances::to_distances(room);
         Ok(())
     } else {
         Err(Damaged)
@@ -106,7 +106,7 @@ mod tests {
     fn what_was_packed_comes_out() {
         let kernel = kernel();
         let mut places = kernel.clone();
-        calls::to_places(&mut places);
+        distances::to_places(&mut places);
         let mut room = vec![0; kernel.len()];
         unpack(&compress_to_vec_zlib(&places, 9), &mut room).unwrap();
         assert!(room == kernel);
