@@ -427,7 +427,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
             out,
             "Exports",
             "<th>Address<th>Size<th>Mode<th>Disk<th>Serial<th class=\"n\">Reads<th class=\"n\">Writes<th class=\"n\">Failed",
-            |at, out| {
+            &mut |at, out| {
                 let export = &exports[at];
                 let target = &export.target;
                 put!(
@@ -513,7 +513,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
             out,
             "Disks",
             "<th>Where<th>Model<th>Serial<th>Size<th>Habits<th class=\"n\">Under way",
-            |at, out| {
+            &mut |at, out| {
                 let station = &stations[at];
                 let (geometry, identity) = (station.disk.geometry(), station.disk.identity());
                 put!(
@@ -558,7 +558,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
             out,
             "Ports",
             "<th>Port<th>Address<th>Card<th>Link<th class=\"n\">MTU<th class=\"n\">In<th class=\"n\">Out<th>Share",
-            |at, out| {
+            &mut |at, out| {
                 let port = &ports[at];
                 let traffic = &port.traffic;
                 put!(out, "<tr><td><b>eth{at}</b>");
@@ -596,7 +596,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
             out,
             "Clients of the last minute",
             "<th>Address<th>Port<th>Export<th class=\"n\">Requests<th class=\"n\">Last",
-            |at, out| {
+            &mut |at, out| {
                 // One may have been forgotten since they were counted.
                 let Some(client) = self.clients().nth(at) else {
                     return;
@@ -717,13 +717,14 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
 }
 
 /// The next rows of a table, as many as fit into this piece.
+#[inline(never)]
 fn table(
     item: &mut usize,
     len: usize,
     out: &mut Out<'_>,
     title: &str,
     columns: &str,
-    mut row: impl FnMut(usize, &mut Out<'_>),
+    row: &mut dyn FnMut(usize, &mut Out<'_>),
 ) -> Step {
     let shown = len.min(ROWS_MAX);
     if *item == 0 {

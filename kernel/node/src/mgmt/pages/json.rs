@@ -29,7 +29,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     Step::End
                 }
             },
-            Topic::Exports => list(item, node.exports.len(), out, |at, out| {
+            Topic::Exports => list(item, node.exports.len(), out, &mut |at, out| {
                 let export = &node.exports[at];
                 let target = &export.target;
                 let disk = &self.disk_of(export).disk;
@@ -87,7 +87,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     work.all_failed()
                 );
             }),
-            Topic::Disks => list(item, node.stations.len(), out, |at, out| {
+            Topic::Disks => list(item, node.stations.len(), out, &mut |at, out| {
                 let station = &node.stations[at];
                 let disk = &station.disk;
                 let (geometry, identity) = (disk.geometry(), disk.identity());
@@ -122,7 +122,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     station.under_way
                 );
             }),
-            Topic::Ports => list(item, node.ports.len(), out, |at, out| {
+            Topic::Ports => list(item, node.ports.len(), out, &mut |at, out| {
                 let port = &node.ports[at];
                 let traffic = &port.traffic;
                 put!(
@@ -208,7 +208,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
             Topic::Log => {
                 let journal = &self.facts.journal;
                 let first = journal.first_from(0);
-                list(item, journal.written() - first, out, |at, out| {
+                list(item, journal.written() - first, out, &mut |at, out| {
                     if let Some(line) = journal.line(first + at) {
                         put!(
                             out,
@@ -226,7 +226,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
             Topic::Trace => {
                 // By number, so that what is added meanwhile does not shift it.
                 let events = node.events();
-                list(item, events.trace().count(), out, |at, out| {
+                list(item, events.trace().count(), out, &mut |at, out| {
                     if let Some(trace) = events.trace().nth(at) {
                         put!(
                             out,
@@ -252,13 +252,13 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
         let is_it = |export: &&crate::Export| export.planned.slot == slot;
         let export = self.node.exports.iter().find(is_it);
         let macs = export.map_or(&[][..], |export| of(&export.target));
-        list(item, macs.len(), out, |at, out| {
+        list(item, macs.len(), out, &mut |at, out| {
             put!(out, "\"{}\"", macs[at]);
         })
     }
 
     fn json_config(&self, item: &mut usize, out: &mut Out<'_>) -> Step {
-        list(item, self.settings().count(), out, |at, out| {
+        list(item, self.settings().count(), out, &mut |at, out| {
             let Some(row) = self.settings().nth(at) else {
                 return;
             };
@@ -391,11 +391,12 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
 }
 
 /// The next rows of a JSON list, as many as fit into this piece.
+#[inline(never)]
 fn list(
     item: &mut usize,
     len: usize,
     out: &mut Out<'_>,
-    mut row: impl FnMut(usize, &mut Out<'_>),
+    row: &mut dyn FnMut(usize, &mut Out<'_>),
 ) -> Step {
     if *item == 0 {
         out.put("[");

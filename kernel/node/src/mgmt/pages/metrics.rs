@@ -39,12 +39,13 @@ fn single(out: &mut Out<'_>, family: Family, value: Value) {
 }
 
 /// The next rows of a family, as many as fit.
+#[inline(never)]
 fn rows(
     item: &mut usize,
     len: usize,
     out: &mut Out<'_>,
     family: Family,
-    mut row: impl FnMut(usize, &mut Out<'_>),
+    row: &mut dyn FnMut(usize, &mut Out<'_>),
 ) -> Step {
     if *item == 0 {
         if !out.has_room() {
@@ -216,7 +217,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
         let events = &node.events;
         let section = usize::from(section);
         if let Some((family, value)) = OF_EXPORTS.get(section) {
-            return rows(item, node.exports.len(), out, *family, |at, out| {
+            return rows(item, node.exports.len(), out, *family, &mut |at, out| {
                 let export = &node.exports[at];
                 put!(
                     out,
@@ -229,7 +230,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
         }
         let section = section - OF_EXPORTS.len();
         if let Some((family, value)) = Self::OF_PORTS.get(section) {
-            return rows(item, node.ports.len(), out, *family, |at, out| {
+            return rows(item, node.ports.len(), out, *family, &mut |at, out| {
                 put!(
                     out,
                     "{}{{device=\"eth{at}\"}} {}\n",
@@ -250,7 +251,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     "counter",
                     "Requests taken over, by kind.",
                 );
-                rows(item, KINDS.len(), out, family, |at, out| {
+                rows(item, KINDS.len(), out, family, &mut |at, out| {
                     put!(
                         out,
                         "ublade_requests_total{{op=\"{}\"}} {}\n",
@@ -265,7 +266,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     "counter",
                     "Of these, not done.",
                 );
-                rows(item, KINDS.len(), out, family, |at, out| {
+                rows(item, KINDS.len(), out, family, &mut |at, out| {
                     put!(
                         out,
                         "{}{{op=\"{}\"}} {}\n",
@@ -277,7 +278,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
             }
             3 => {
                 let family = ("node_disk_info", "gauge", "The disk behind an export.");
-                rows(item, node.exports.len(), out, family, |at, out| {
+                rows(item, node.exports.len(), out, family, &mut |at, out| {
                     let export = &node.exports[at];
                     put!(
                         out,
@@ -295,7 +296,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     "counter",
                     "Requests not done, by export.",
                 );
-                rows(item, node.exports.len(), out, family, |at, out| {
+                rows(item, node.exports.len(), out, family, &mut |at, out| {
                     let export = &node.exports[at];
                     put!(
                         out,
@@ -312,7 +313,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     "gauge",
                     "Whether another node answers for an export's address.",
                 );
-                rows(item, node.exports.len(), out, family, |at, out| {
+                rows(item, node.exports.len(), out, family, &mut |at, out| {
                     put!(
                         out,
                         "{}{{device=\"{}\"}} {}\n",
@@ -328,7 +329,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     "counter",
                     "What the node counts, by name.",
                 );
-                rows(item, Event::ALL.len(), out, family, |at, out| {
+                rows(item, Event::ALL.len(), out, family, &mut |at, out| {
                     let event = Event::ALL[at];
                     put!(
                         out,
@@ -344,7 +345,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     "counter",
                     "Frames not answered, by reason.",
                 );
-                rows(item, aoe::Drop::COUNT, out, family, |at, out| {
+                rows(item, aoe::Drop::COUNT, out, family, &mut |at, out| {
                     let reason = aoe::Drop::ALL[at];
                     put!(
                         out,
@@ -360,7 +361,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     "counter",
                     "Requests refused, by reason.",
                 );
-                rows(item, aoe::Refusal::COUNT, out, family, |at, out| {
+                rows(item, aoe::Refusal::COUNT, out, family, &mut |at, out| {
                     let refusal = aoe::Refusal::ALL[at];
                     put!(
                         out,
@@ -376,7 +377,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     "histogram",
                     "From taking a request over to answering it.",
                 );
-                rows(item, 1, out, family, |_, out| {
+                rows(item, 1, out, family, &mut |_, out| {
                     let [(_, total), _, _] = self.stages();
                     histogram(out, family.0, "", &total);
                 })

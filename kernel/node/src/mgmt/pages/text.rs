@@ -58,38 +58,36 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                 self.text_status(out);
                 false
             }
-            Show::Exports => rows(
-                at,
-                node.exports.iter().enumerate(),
-                out,
-                |(index, export), out| {
-                    let (target, work) = (&export.target, &export.work);
-                    put!(
-                        out,
-                        "{}  {}  {}, {}",
-                        target.address(),
-                        Bytes(export.volume.sectors.saturating_mul(512)),
-                        self.standing(index),
-                        export.planned.access
-                    );
-                    put!(
-                        out,
-                        "  {} {}  {} masks, {} members",
-                        self.disk_of(export).disk.name(),
-                        export.serial,
-                        target.masks().len(),
-                        target.reservation().len()
-                    );
-                    put!(
-                        out,
-                        "  {} reads, {} writes, {} failed",
-                        work.requests[0],
-                        work.requests[1],
-                        work.all_failed()
-                    );
-                },
-            ),
-            Show::Disks => rows(at, node.stations.iter(), out, |station, out| {
+            Show::Exports => rows(at, out, &mut |at, out| {
+                let export = node.exports.get(at)?;
+                let (target, work) = (&export.target, &export.work);
+                put!(
+                    out,
+                    "{}  {}  {}, {}",
+                    target.address(),
+                    Bytes(export.volume.sectors.saturating_mul(512)),
+                    self.standing(at),
+                    export.planned.access
+                );
+                put!(
+                    out,
+                    "  {} {}  {} masks, {} members",
+                    self.disk_of(export).disk.name(),
+                    export.serial,
+                    target.masks().len(),
+                    target.reservation().len()
+                );
+                put!(
+                    out,
+                    "  {} reads, {} writes, {} failed",
+                    work.requests[0],
+                    work.requests[1],
+                    work.all_failed()
+                );
+                Some(())
+            }),
+            Show::Disks => rows(at, out, &mut |at, out| {
+                let station = node.stations.get(at)?;
                 let (disk, identity) = (&station.disk, station.disk.identity());
                 put!(
                     out,
@@ -101,8 +99,10 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                 );
                 let failing = if station.failing { ", FAILING" } else { "" };
                 put!(out, "  {} under way{failing}", station.under_way);
+                Some(())
             }),
-            Show::Ports => rows(at, node.ports.iter().enumerate(), out, |(at, port), out| {
+            Show::Ports => rows(at, out, &mut |at, out| {
+                let port = node.ports.get(at)?;
                 let traffic = &port.traffic;
                 let link = if port.link { "up" } else { "NO LINK" };
                 put!(
@@ -118,8 +118,10 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     Bytes(traffic.received_bytes),
                     Bytes(traffic.sent_bytes)
                 );
+                Some(())
             }),
-            Show::Clients => rows(at, self.clients(), out, |client, out| {
+            Show::Clients => rows(at, out, &mut |at, out| {
+                let client = self.clients().nth(at)?;
                 put!(out, "{}  eth{}", client.mac(), client.port);
                 if let Some(export) = node.exports.get(usize::from(client.export)) {
                     put!(out, "  {}", export.target.address());
@@ -130,6 +132,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     client.requests,
                     Short(self.now - client.last)
                 );
+                Some(())
             }),
             Show::Hist => {
                 self.text_hist(out);
@@ -137,13 +140,15 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
             }
             Show::Log => {
                 let journal = &self.facts.journal;
-                let numbers = journal.first_from(0)..journal.written();
-                let lines = numbers.filter_map(|number| journal.line(number));
-                rows(at, lines, out, |line, out| {
+                let first = journal.first_from(0);
+                rows(at, out, &mut |at, out| {
+                    let line = journal.line(first + at)?;
                     put!(out, "{} {}", self.wall.show(line.at), line.text);
+                    Some(())
                 })
             }
-            Show::Trace => rows(at, node.events().trace(), out, |trace, out| {
+            Show::Trace => rows(at, out, &mut |at, out| {
+                let trace = node.events().trace().nth(at)?;
                 put!(
                     out,
                     "{} {} {}",
@@ -151,14 +156,17 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     trace.what,
                     trace.about
                 );
+                Some(())
             }),
-            Show::Settings => rows(at, self.settings(), out, |row, out| {
+            Show::Settings => rows(at, out, &mut |at, out| {
+                let row = self.settings().nth(at)?;
                 let later = match row.in_force {
                     true => "",
                     false => ", for the next start",
                 };
                 let value = Text::<256>::new(row.value);
                 put!(out, "{}={value}  ({}{later})", row.key, row.source);
+                Some(())
             }),
         }
     }
@@ -244,26 +252,23 @@ impl fmt::Display for Below {
     }
 }
 
-/// The next rows of a list, one a line, as many as fit. True if there are more.
-fn rows<T>(
+/// The next rows of a list, one a line, as many as fit: `row` writes one of them, if
+/// there is one. True if there may be more.
+#[inline(never)]
+fn rows(
     at: &mut usize,
-    mut list: impl Iterator<Item = T>,
     out: &mut Out<'_>,
-    mut row: impl FnMut(T, &mut Out<'_>),
+    row: &mut dyn FnMut(usize, &mut Out<'_>) -> Option<()>,
 ) -> bool {
-    if *at > 0 && list.nth(*at - 1).is_none() {
-        return false;
-    }
-    for item in list {
-        if !out.has_room() {
-            return true;
+    while out.has_room() {
+        if row(*at, out).is_none() {
+            if *at == 0 {
+                out.put("none\n");
+            }
+            return false;
         }
-        row(item, out);
         out.put("\n");
         *at += 1;
     }
-    if *at == 0 {
-        out.put("none\n");
-    }
-    false
+    true
 }
