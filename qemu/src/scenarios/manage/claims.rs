@@ -87,33 +87,28 @@ pub(in super::super) fn claims(context: &mut Context) -> Result<Report, Failure>
     FIRST.people()?.wait(context, &first)?;
     fill(context, &first, &mut client, &export, 1)?;
 
-    let (second, starts) = yielding(context, &switch, &SECOND, &answers)?;
-    report.note(says_who_has_it(context, &second, &SECOND, &FIRST)?);
-    let seen = client
-        .wait_for_exports(2, context.seconds(10))
-        .map_err(blame(&second))?;
-    let seen: Vec<_> = seen.iter().map(|one| (one.address, one.mac)).collect();
-    let right = [
-        (world::address(0), FIRST.mac),
-        (world::address(1), SECOND.mac),
-    ];
-    must(seen == right, &second, || {
-        format!("hosts see {seen:?}, not {right:?}")
-    })?;
-    let status = FIRST.people()?.status().map_err(blame(&first))?;
-    must(status["state"] == "serving", &first, || {
-        format!("the first says of itself {}", status["reason"])
-    })?;
-    check(context, &first, &mut client, &export, 1)?;
-    must(answers.of(SECOND.mac) == 0, &second, || {
-        format!(
-            "{} answers for e{SHELF}.0 left the second",
-            answers.of(SECOND.mac)
-        )
+    let (second, starts) = waiting(context, &switch, &SECOND, &FIRST, &answers, |second| {
+        let seen = client
+            .wait_for_exports(2, context.seconds(10))
+            .map_err(blame(second))?;
+        let seen: Vec<_> = seen.iter().map(|one| (one.address, one.mac)).collect();
+        let right = [
+            (world::address(0), FIRST.mac),
+            (world::address(1), SECOND.mac),
+        ];
+        must(seen == right, second, || {
+            format!("hosts see {seen:?}, not {right:?}")
+        })?;
+        let status = FIRST.people()?.status().map_err(blame(&first))?;
+        must(status["state"] == "serving", &first, || {
+            format!("the first says of itself {}", status["reason"])
+        })?;
+        check(context, &first, &mut client, &export, 1)
     })?;
 
     first.kill();
     second.wait_for(RETURNS, context.seconds(30))?;
+    report.note("the second takes over when the first is gone");
     is_alone(context, &second, &SECOND)?;
     client.forget();
     let taken_over = only(context, &second, &mut client, SECOND.mac)?;
@@ -126,13 +121,13 @@ pub(in super::super) fn claims(context: &mut Context) -> Result<Report, Failure>
     })?;
     fill(context, &second, &mut client, &taken_over, 2)?;
 
-    let (again, again_starts) = yielding(context, &switch, &FIRST, &answers)?;
+    let (again, again_starts) = waiting(context, &switch, &FIRST, &SECOND, &answers, |_| {
+        let taken_over = only(context, &second, &mut client, SECOND.mac)?;
+        check(context, &second, &mut client, &taken_over, 2)
+    })?;
     report.note(says_who_has_it(context, &again, &FIRST, &SECOND)?);
-    let taken_over = only(context, &second, &mut client, SECOND.mac)?;
-    check(context, &second, &mut client, &taken_over, 2)?;
     report.note(format!(
-        "the second took over when the first was gone, and the first waited when it came back; \
-         {} starts had their answers in time",
+        "the first waits when it comes back; {} starts had their answers in time",
         match starts + again_starts {
             2 => "both".to_owned(),
             more => format!("2 of {more}"),
@@ -141,12 +136,15 @@ pub(in super::super) fn claims(context: &mut Context) -> Result<Report, Failure>
     Ok(report)
 }
 
-/// Starts `side` so that it keeps its slot 0 offline. Tells how many starts it took.
-fn yielding(
+/// Starts `side` so that it leaves slot 0 to `other`, says so, and `holds` besides. A
+/// start in which an answer came too late is one too many. Tells how many there were.
+fn waiting(
     context: &Context,
     switch: &Switch,
     side: &Side,
+    other: &Side,
     answers: &Answers,
+    mut holds: impl FnMut(&Machine) -> Result<(), Failure>,
 ) -> Result<(Machine, usize), Failure> {
     for start in 1..=STARTS {
         answers.forget();
@@ -161,13 +159,22 @@ fn yielding(
             || format!("it does not say that somebody else has e{SHELF}.0"),
             || has_said(YIELDS) || has_said(TOO_LATE),
         )?;
-        // The question is asked twice, and whoever yields asks again after seconds: what
-        // was late is late within them.
         side.people()?.wait(context, &node)?;
-        if !has_said(TOO_LATE) && !has_said(RETURNS) && answers.of(side.mac) == 0 {
-            return Ok((node, start));
+        let so_far = says_who_has_it(context, &node, side, other)
+            .and_then(|_| holds(&node))
+            .and_then(|()| {
+                let count = answers.of(side.mac);
+                must(count == 0, &node, || {
+                    format!("{count} answers for e{SHELF}.0 left the {}", side.name)
+                })
+            });
+        // The question is asked again after seconds: what is late once is late again.
+        let was_late = has_said(TOO_LATE) || has_said(RETURNS);
+        match so_far {
+            Ok(()) if !was_late => return Ok((node, start)),
+            Err(failure) if !was_late => return Err(failure),
+            _ => node.quit()?,
         }
-        node.quit()?;
     }
     Err(Failure::new(format!(
         "the {} went online at each of {STARTS} starts, although somebody else answered",
@@ -246,7 +253,7 @@ fn is_alone(context: &Context, node: &Machine, side: &Side) -> Result<(), Failur
     let people = side.people()?;
     let state = || people.status().ok().map(|status| status["state"].clone());
     world::until(
-        context.seconds(10),
+        context.seconds(30),
         node,
         || format!("its state is {:?}", state()),
         || state().is_some_and(|state| state == "serving"),
