@@ -17,6 +17,7 @@ mod capability;
 mod config;
 mod function;
 pub mod known;
+mod mapped;
 mod message;
 #[cfg(any(test, feature = "model"))]
 pub mod model;
@@ -35,6 +36,7 @@ pub use capability::{Capabilities, Capability, CapabilityId};
 pub use config::{Address, Command, ConfigSpace};
 pub use function::{Function, Functions, functions, open_bridges};
 pub use known::{Ids, Known, Tried};
+pub use mapped::MappedConfig;
 pub use message::{Message, open_message};
 pub use msi::Msi;
 pub use msix::MsiX;

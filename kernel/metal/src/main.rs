@@ -46,7 +46,7 @@ use crate::boot::{Boot, Unusable};
 use crate::channels::Channels;
 use crate::clock::Clock;
 use crate::idle::Idle;
-use crate::machine::Machine;
+use crate::machine::{Machine, PciConfig};
 use crate::memory::Memory;
 use crate::power::Power;
 use crate::screen::Screen;
@@ -56,6 +56,7 @@ use door::handover::Door;
 use engine::{AnyDisk, AnyNic, Node};
 use io::{Clock as _, Disk as _, Nic, SLOT_BYTES, Text};
 use log::{debug, info, warn};
+use metal::acpi::Tables;
 use metal::patience::Patience;
 use metal::serial::Consoles;
 use metal::share::{self, Shares};
@@ -83,7 +84,9 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
         Ok(boot) => boot,
         Err(error) => panic!("{error}"),
     };
-    probe::stop_dma();
+    let tables = Tables::of(&boot.memory, boot.acpi_root, boot.extended_data);
+    let pci = PciConfig::find(tables.as_ref());
+    probe::stop_dma(pci.as_ref());
 
     let mut config = Config::new();
     let channels = Channels::find(&boot.memory, boot.smbios_root, boot.command_line);
@@ -98,9 +101,9 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
         );
     }
 
-    let power = Power::find(&boot.memory, boot.acpi_root, boot.extended_data);
+    let power = Power::find(tables.as_ref());
     let mut memory = boot.memory;
-    let devices = probe::count(boot.command_line) + config.rams.len();
+    let devices = probe::count(pci.as_ref(), boot.command_line) + config.rams.len();
     let rams = take_rams(&config, &mut memory, share::reserve(devices));
     let watchdog = Watchdog::find();
     let has_bitten = watchdog.as_ref().is_some_and(|dog| dog.has_bitten);
@@ -112,7 +115,7 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
         );
     };
     heap::open(memory.take(heap, 4096).expect("a share of what is free"));
-    let mut machine = Machine::new(memory, clock, frames, boot.memory_end);
+    let mut machine = Machine::new(pci.as_ref(), memory, clock, frames, boot.memory_end);
     let mut found = probe::devices(&mut machine, boot.command_line);
     for nic in found.nics.drain(PORTS_MAX.min(found.nics.len())..) {
         warn!(

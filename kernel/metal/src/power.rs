@@ -37,11 +37,8 @@ pub struct Power {
 impl Power {
     /// Reads the firmware's tables.
     #[cold]
-    pub fn find(memory: &Memory, root: Option<u64>, extended_data: u16) -> Self {
-        let tables = root
-            .and_then(|root| Tables::at(memory, root))
-            .or_else(|| Tables::find(memory, extended_data));
-        let table = tables.and_then(|tables| tables.power());
+    pub fn find(tables: Option<&Tables<'_, Memory>>) -> Self {
+        let table = tables.and_then(Tables::power);
         if let Some(table) = &table {
             take_over(table);
             // In memory a reset register would have to be mapped; PCs have ports.

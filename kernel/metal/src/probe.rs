@@ -5,9 +5,10 @@
 //! driver is started; one that can not be used costs a sentence with its name,
 //! never the start.
 
-use crate::machine::{Machine, PortConfig};
+use crate::machine::{Machine, PciConfig};
 use crate::{arch, clock};
 use alloc::vec::Vec;
+use core::fmt;
 use engine::{AnyDisk, AnyNic, Time};
 use io::Text;
 use log::{debug, warn};
@@ -53,16 +54,26 @@ impl Found {
         &mut self,
         adapter: A,
         disk: fn(scsi::Disk<A>) -> AnyDisk,
-        machine: &mut Machine,
+        machine: &mut Machine<'_>,
     ) {
         let name = Text::<48>::new(adapter.name());
         for unit in scsi::attach(adapter, machine, UNITS_MAX) {
             match unit {
                 Ok(unit) => self.add(disk(unit)),
-                Err(skipped) if skipped.error.is_only_a_remark() => debug!("{name}: {skipped}"),
-                Err(skipped) => warn!("{name}: {skipped}; skipped"),
+                Err(skipped) => leave_out(name, &skipped),
             }
         }
+    }
+}
+
+/// Names a unit that is not served.
+#[cold]
+#[inline(never)]
+fn leave_out(adapter: Name, skipped: &scsi::Skipped) {
+    if skipped.error.is_only_a_remark() {
+        debug!("{adapter}: {skipped}");
+    } else {
+        warn!("{adapter}: {skipped}; skipped");
     }
 }
 
@@ -71,10 +82,10 @@ type Name = Text<48>;
 
 /// Takes from every device on PCI the right to access memory.
 #[cold]
-pub fn stop_dma() {
-    if let Some(config) = PortConfig::find() {
-        for function in pci::functions(&config) {
-            function.stop_dma(&config);
+pub fn stop_dma(config: Option<&PciConfig>) {
+    if let Some(config) = config {
+        for function in pci::functions(config) {
+            function.stop_dma(config);
         }
     }
 }
@@ -82,40 +93,27 @@ pub fn stop_dma() {
 /// How many devices there may be to start: what their lists and rings will take
 /// has to be known before the first one starts.
 #[cold]
-pub fn count(command_line: &[u8]) -> usize {
-    let on_pci = PortConfig::find().map_or(0, |config| {
-        pci::functions(&config)
-            .map(|function| {
-                if ahci::is_ahci(&function) {
-                    DRIVES_USUAL
-                } else if nvme::is_nvme(&function) {
-                    NAMESPACES_MAX
-                } else if pvscsi::is_pvscsi(&function) {
-                    UNITS_USUAL
-                } else if e1000::Chip::of(&function).is_some()
-                    || realtek::Kind::of(&function).is_some()
-                    || vmxnet3::is_vmxnet3(&function)
-                {
-                    1
-                } else {
-                    match PciTransport::recognize(&function) {
-                        Some(DeviceId::SCSI) => UNITS_USUAL,
-                        other => usize::from(other.is_some()),
-                    }
-                }
-            })
+pub fn count(config: Option<&PciConfig>, command_line: &[u8]) -> usize {
+    let on_pci = config.map_or(0, |config| {
+        pci::functions(config)
+            .filter_map(|function| Driver::of(&function))
+            .map(|driver| driver.devices())
             .sum()
     });
-    on_pci + places(command_line).count()
+    let mut mapped = 0;
+    for_places(config.is_some(), command_line, &mut |_| mapped += 1);
+    on_pci + mapped
 }
 
-/// Where virtio devices without PCI are.
-fn places(command_line: &[u8]) -> impl Iterator<Item = Place> {
+/// Does it for each place where a virtio device without PCI is.
+fn for_places(has_pci: bool, command_line: &[u8], run: &mut dyn FnMut(Place)) {
     let named = mmio::named(command_line);
     // Where no PCI is and nothing is named, this is QEMU's microvm or nothing.
-    let is_known = PortConfig::find().is_none() && mmio::named(command_line).next().is_none();
+    let is_known = !has_pci && mmio::named(command_line).next().is_none();
     let window = is_known.then(|| mmio::window(arch::second_controller()));
-    named.chain(window.into_iter().flatten().filter(is_taken))
+    named
+        .chain(window.into_iter().flatten().filter(is_taken))
+        .for_each(run);
 }
 
 /// Whether a place of the window has a device: most of them have none.
@@ -131,89 +129,78 @@ fn is_taken(place: &Place) -> bool {
 
 /// Starts every device that has a driver.
 #[cold]
-pub fn devices(machine: &mut Machine, command_line: &[u8]) -> Found {
+pub fn devices(machine: &mut Machine<'_>, command_line: &[u8]) -> Found {
     let mut found = Found::default();
-    if let Some(config) = PortConfig::find() {
-        for function in pci::functions(&config) {
-            on_pci(&mut found, &function, &config, machine);
+    if let Some(config) = machine.config {
+        let place = if config.is_mapped() {
+            "memory"
+        } else {
+            "ports"
+        };
+        debug!("PCI's configuration space is reached by {place}");
+        for function in pci::functions(config) {
+            on_pci(&mut found, &function, config, machine);
         }
     }
-    for place in places(command_line) {
+    for_places(machine.config.is_some(), command_line, &mut |place| {
         if let Err(error) = at_place(&mut found, place, machine) {
             warn!("{:#x} virtio: {error}; skipped", place.address);
         }
-    }
+    });
     found
 }
 
+/// Who drives a function.
+enum Driver {
+    Ahci,
+    Nvme,
+    Pvscsi,
+    E1000(e1000::Chip),
+    Realtek(realtek::Kind),
+    Vmxnet3,
+    /// With its name.
+    Virtio(DeviceId, &'static str),
+}
+
+impl Driver {
+    #[inline(never)]
+    fn of(function: &Function) -> Option<Self> {
+        if ahci::is_ahci(function) {
+            return Some(Self::Ahci);
+        }
+        if nvme::is_nvme(function) {
+            return Some(Self::Nvme);
+        }
+        if pvscsi::is_pvscsi(function) {
+            return Some(Self::Pvscsi);
+        }
+        if let Some(chip) = e1000::Chip::of(function) {
+            return Some(Self::E1000(chip));
+        }
+        if let Some(kind) = realtek::Kind::of(function) {
+            return Some(Self::Realtek(kind));
+        }
+        if vmxnet3::is_vmxnet3(function) {
+            return Some(Self::Vmxnet3);
+        }
+        let device = PciTransport::recognize(function)?;
+        Some(Self::Virtio(device, kind_of(device)?))
+    }
+
+    /// How many devices there may be behind one function.
+    fn devices(&self) -> usize {
+        match *self {
+            Self::Ahci => DRIVES_USUAL,
+            Self::Nvme => NAMESPACES_MAX,
+            Self::Pvscsi | Self::Virtio(DeviceId::SCSI, _) => UNITS_USUAL,
+            Self::E1000(_) | Self::Realtek(_) | Self::Vmxnet3 | Self::Virtio(..) => 1,
+        }
+    }
+}
+
 #[cold]
-fn on_pci(found: &mut Found, function: &Function, config: &PortConfig, machine: &mut Machine) {
-    if ahci::is_ahci(function) {
-        for result in ahci::attach(function, config, machine, &Time(clock::now)) {
-            match result {
-                Ok(disk) => found.add(AnyDisk::Ahci(disk)),
-                Err(error) if error.is_only_a_remark() => {
-                    debug!("{} ahci: {error}", function.address);
-                }
-                Err(error) => warn!("{} ahci: {error}; skipped", function.address),
-            }
-        }
-        return;
-    }
-    if nvme::is_nvme(function) {
-        let before = found.disks.len();
-        for result in nvme::attach(function, config, machine, NAMESPACES_MAX) {
-            match result {
-                Ok(disk) => found.add(AnyDisk::Nvme(disk)),
-                Err(error) => warn!("{} nvme: {error}; skipped", function.address),
-            }
-        }
-        if found.disks.len() == before {
-            function.stop_dma(config);
-        }
-        return;
-    }
-    if pvscsi::is_pvscsi(function) {
-        match pvscsi::attach(function, config, machine) {
-            Ok(adapter) => found.add_units(adapter, AnyDisk::Pvscsi, machine),
-            Err(error) => {
-                function.stop_dma(config);
-                warn!("{} pvscsi: {error}; skipped", function.address);
-            }
-        }
-        return;
-    }
-    if let Some(chip) = e1000::Chip::of(function) {
-        match e1000::attach(function, chip, config, machine) {
-            Ok(card) => found.nics.push(AnyNic::E1000(card)),
-            Err(error) => {
-                function.stop_dma(config);
-                warn!("{} {}: {error}; skipped", function.address, chip.kind);
-            }
-        }
-        return;
-    }
-    if let Some(kind) = realtek::Kind::of(function) {
-        match realtek::attach(function, kind, config, machine) {
-            Ok(card) => found.nics.push(AnyNic::Realtek(card)),
-            Err(error) => {
-                function.stop_dma(config);
-                warn!("{} {kind}: {error}; skipped", function.address);
-            }
-        }
-        return;
-    }
-    if vmxnet3::is_vmxnet3(function) {
-        match vmxnet3::attach(function, config, machine) {
-            Ok(card) => found.nics.push(AnyNic::Vmxnet3(card)),
-            Err(error) => {
-                function.stop_dma(config);
-                warn!("{} vmxnet3: {error}; skipped", function.address);
-            }
-        }
-        return;
-    }
-    let Some(id) = PciTransport::recognize(function) else {
+fn on_pci(found: &mut Found, function: &Function, config: &PciConfig, machine: &mut Machine<'_>) {
+    let Some(driver) = Driver::of(function) else {
         if matches!(function.class, 1 | 2) {
             debug!(
                 "{} {:04x}:{:04x}: no driver for it; skipped",
@@ -222,29 +209,81 @@ fn on_pci(found: &mut Found, function: &Function, config: &PortConfig, machine: 
         }
         return;
     };
-    let name = match id {
-        DeviceId::NET => Name::format(format_args!("{} virtio-net", function.address)),
-        DeviceId::BLOCK => Name::format(format_args!("{} virtio-blk", function.address)),
-        DeviceId::SCSI => Name::format(format_args!("{} virtio-scsi", function.address)),
-        _ => return,
-    };
-    let started = PciTransport::new(function, config, machine)
-        .and_then(|transport| start(found, Bus::Pci(transport), machine, name.as_str()));
-    if let Err(error) = started {
-        function.stop_dma(config);
-        warn!("{name}: {error}; skipped");
+    match driver {
+        Driver::Ahci => {
+            for result in ahci::attach(function, config, machine, &Time(clock::now)) {
+                match result {
+                    Ok(disk) => found.add(AnyDisk::Ahci(disk)),
+                    Err(error) if error.is_only_a_remark() => {
+                        debug!("{} ahci: {error}", function.address);
+                    }
+                    Err(error) => warn!("{} ahci: {error}; skipped", function.address),
+                }
+            }
+        }
+        Driver::Nvme => {
+            let before = found.disks.len();
+            for result in nvme::attach(function, config, machine, NAMESPACES_MAX) {
+                match result {
+                    Ok(disk) => found.add(AnyDisk::Nvme(disk)),
+                    Err(error) => warn!("{} nvme: {error}; skipped", function.address),
+                }
+            }
+            if found.disks.len() == before {
+                function.stop_dma(config);
+            }
+        }
+        Driver::Pvscsi => match pvscsi::attach(function, config, machine) {
+            Ok(adapter) => found.add_units(adapter, AnyDisk::Pvscsi, machine),
+            Err(error) => skip(function, config, format_args!("pvscsi: {error}")),
+        },
+        Driver::E1000(chip) => match e1000::attach(function, chip, config, machine) {
+            Ok(card) => found.nics.push(AnyNic::E1000(card)),
+            Err(error) => skip(function, config, format_args!("{}: {error}", chip.kind)),
+        },
+        Driver::Realtek(kind) => match realtek::attach(function, kind, config, machine) {
+            Ok(card) => found.nics.push(AnyNic::Realtek(card)),
+            Err(error) => skip(function, config, format_args!("{kind}: {error}")),
+        },
+        Driver::Vmxnet3 => match vmxnet3::attach(function, config, machine) {
+            Ok(card) => found.nics.push(AnyNic::Vmxnet3(card)),
+            Err(error) => skip(function, config, format_args!("vmxnet3: {error}")),
+        },
+        Driver::Virtio(_, kind) => {
+            let name = Name::format(format_args!("{} {kind}", function.address));
+            let started = PciTransport::new(function, config, machine)
+                .and_then(|transport| start(found, Bus::Pci(transport), machine, name.as_str()));
+            if let Err(error) = started {
+                skip(function, config, format_args!("{kind}: {error}"));
+            }
+        }
+    }
+}
+
+/// A device that can not be used loses its right to memory again, and is named.
+#[cold]
+#[inline(never)]
+fn skip(function: &Function, config: &PciConfig, why: fmt::Arguments<'_>) {
+    function.stop_dma(config);
+    warn!("{} {why}; skipped", function.address);
+}
+
+/// What a virtio device of ours is called.
+fn kind_of(device: DeviceId) -> Option<&'static str> {
+    match device {
+        DeviceId::NET => Some("virtio-net"),
+        DeviceId::BLOCK => Some("virtio-blk"),
+        DeviceId::SCSI => Some("virtio-scsi"),
+        _ => None,
     }
 }
 
 #[cold]
-fn at_place(found: &mut Found, place: Place, machine: &mut Machine) -> Result<(), Error> {
+fn at_place(found: &mut Found, place: Place, machine: &mut Machine<'_>) -> Result<(), Error> {
     let bytes = place.bytes as usize;
     let mut transport = MmioTransport::new(place.address, bytes, machine)?;
-    let kind = match transport.device() {
-        DeviceId::NET => "virtio-net",
-        DeviceId::BLOCK => "virtio-blk",
-        DeviceId::SCSI => "virtio-scsi",
-        _ => return Ok(()),
+    let Some(kind) = kind_of(transport.device()) else {
+        return Ok(());
     };
     // Only a line with a device behind it is opened.
     transport.set_interrupts(arch::open_line(place.line));
@@ -257,7 +296,7 @@ fn at_place(found: &mut Found, place: Place, machine: &mut Machine) -> Result<()
 fn start(
     found: &mut Found,
     transport: Bus,
-    machine: &mut Machine,
+    machine: &mut Machine<'_>,
     name: &str,
 ) -> Result<(), Error> {
     match transport.device() {

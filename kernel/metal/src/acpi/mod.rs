@@ -74,6 +74,12 @@ impl<'a, M: Memory> Tables<'a, M> {
         })
     }
 
+    /// Those at `root`, where the loader says that they are; else as [`Tables::find`].
+    pub fn of(memory: &'a M, root: Option<u64>, segment: u16) -> Option<Self> {
+        root.and_then(|root| Self::at(memory, root))
+            .or_else(|| Self::find(memory, segment))
+    }
+
     /// Searches the areas in which a BIOS leaves the root pointer; `segment` is
     /// what stands at [`EXTENDED_DATA_SEGMENT`].
     pub fn find(memory: &'a M, segment: u16) -> Option<Self> {
