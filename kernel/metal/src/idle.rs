@@ -28,8 +28,8 @@ pub struct Idle {
     clock: Clock,
     timer: Timer,
     patience: Patience,
-    /// Since when nothing has moved.
-    since: Option<Instant>,
+    /// Since when nothing has moved, and when we last looked.
+    since: Option<(Instant, Instant)>,
     /// The next sleep, where one card or more can not wake us.
     nap_us: Option<u64>,
     /// When the timer fires, if it is set.
@@ -59,7 +59,9 @@ impl Idle {
     /// Nothing moved in a turn at `now`: returns at once while it is worth
     /// spinning, and after a sleep until `latest` at most otherwise.
     pub fn rest(&mut self, node: &mut Node, now: Instant, latest: Option<Instant>) {
-        let since = *self.since.get_or_insert(now);
+        let (since, last) = *self.since.get_or_insert((now, now));
+        self.since = Some((since, now));
+        self.patience.spun(now.since_us(last));
         // A line that is still being sent goes out a little at a time.
         if console::pump() || now.since_us(since) < self.patience.spin_us() {
             core::hint::spin_loop();
