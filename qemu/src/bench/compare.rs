@@ -8,6 +8,7 @@
 use super::copies::Copies;
 use super::counter::Watch;
 use super::counts::{Effort, Measured, cheapest, counted};
+use super::crowd::{Crowd, crowd};
 use super::latency::{Latencies, Percentiles};
 use super::load::{Access, Contents, Load, Order, Trouble, Until};
 use super::target::{Place, Serving, Target, WINDOW_SECTORS};
@@ -121,6 +122,8 @@ pub struct Comparison {
     pub rows: Vec<Row>,
     /// At rest.
     pub idle: Vec<Idle>,
+    /// Too much at once, and one host beside another.
+    pub crowds: Vec<(Target, Crowd)>,
     /// To the first answer.
     pub starts: Vec<Start>,
     /// With data.
@@ -184,6 +187,12 @@ pub fn compare_targets(
         }
     }
 
+    let mut crowds = Vec::new();
+    for target in [Target::Ublade, Target::VbladeDirect] {
+        say(&format!("{}: a crowd", target.name()));
+        crowds.push((target, crowd(place, target)?));
+    }
+
     let starts = Target::ALL.map(|target| {
         let milliseconds: Vec<f64> = starts
             .iter()
@@ -199,6 +208,7 @@ pub fn compare_targets(
         ours,
         rows,
         idle,
+        crowds,
         starts: starts.to_vec(),
         verified,
     })

@@ -70,6 +70,19 @@ pub fn json(all: &Comparison) -> String {
             })
         })
         .collect();
+    let crowds: Vec<Value> = all
+        .crowds
+        .iter()
+        .map(|(target, crowd)| {
+            json!({
+                "target": target.name(),
+                "peak_per_second": crowd.peak,
+                "overload_per_second": crowd.overload,
+                "window_1_beside_window_1_per_second": crowd.beside_its_like,
+                "window_1_beside_window_64_per_second": crowd.beside_greedy,
+            })
+        })
+        .collect();
     let starts: Vec<Value> = all
         .starts
         .iter()
@@ -106,6 +119,7 @@ pub fn json(all: &Comparison) -> String {
         },
         "comparison": rows,
         "idle": idle,
+        "crowds": crowds,
         "starts": starts,
         "verified": verified,
     });

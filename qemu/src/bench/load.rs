@@ -149,6 +149,8 @@ impl Trouble {
 pub struct Outcome {
     /// Requests answered.
     pub requests: u64,
+    /// Of these, how many before the time was over.
+    pub in_time: u64,
     /// From the first request to the last answer.
     pub elapsed: Duration,
     /// How long each answer took.
@@ -228,6 +230,9 @@ pub fn drive(
             }
             run.begin();
             begun += 1;
+        }
+        if goes_on {
+            run.outcome.in_time = run.outcome.requests;
         }
         if run.on_its_way.is_empty() {
             break;

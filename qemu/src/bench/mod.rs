@@ -14,6 +14,7 @@ mod compare;
 mod copies;
 mod counter;
 mod counts;
+mod crowd;
 mod data;
 mod latency;
 mod load;
@@ -28,6 +29,7 @@ pub use compare::{Comparison, Idle, Ours, Row, Spread, Start, Verified, compare_
 pub use copies::{Copies, MORE_BYTES, copies};
 pub use counter::Counts;
 pub use counts::{Measured, loads, loads_of_the_check, measure};
+pub use crowd::Crowd;
 pub use data::{csv, json};
 pub use latency::{Latencies, Percentiles};
 pub use load::{Access, Contents, Load, Order, Outcome, Trouble, Until, drive};

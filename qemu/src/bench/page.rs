@@ -92,6 +92,7 @@ pub fn page(all: &Comparison) -> String {
         })),
     );
     body.push_str(&copied(all.ours.copies));
+    body.push_str(&crowds(all));
     body.push_str(&verified(all));
     body.push_str(&table(all));
     format!(
@@ -206,6 +207,31 @@ fn copied(copies: Copies) -> String {
     )
 }
 
+fn crowds(all: &Comparison) -> String {
+    let mut text = String::from(
+        "<h2>In a crowd</h2>\n<p>Reads of 1,024 bytes. <em>Overload</em>: 640 requests on \
+         their way at once, ten times what reaches the most, and what is left of it. \
+         <em>Beside</em>: what a host with one request at a time gets while another one has 1 or \
+         64 on their way.</p>\n<div class=\"wide\"><table><tr><th>target<th>most, requests/s\
+         <th>under overload<th>left<th>beside 1<th>beside 64<th>left</tr>\n",
+    );
+    for (target, crowd) in &all.crowds {
+        let _ = writeln!(
+            text,
+            "<tr><td>{}<td>{}<td>{}<td>{:.0} %<td>{}<td>{}<td>{:.0} %</tr>",
+            target.name(),
+            grouped(crowd.peak),
+            grouped(crowd.overload),
+            crowd.goodput() * 100.0,
+            grouped(crowd.beside_its_like),
+            grouped(crowd.beside_greedy),
+            crowd.fairness() * 100.0,
+        );
+    }
+    let _ = writeln!(text, "</table></div>\n<p><code>{COMMAND}</code></p>");
+    text
+}
+
 fn verified(all: &Comparison) -> String {
     let mut text = String::from(
         "<h2>Right answers</h2>\n<p>Reads and writes at random places of a disk that keeps \
@@ -282,6 +308,7 @@ fn grouped(value: f64) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::compare::{Idle, Ours, Start, Verified};
+    use super::super::crowd::Crowd;
     use super::super::latency::Percentiles;
     use super::super::load::{Access, Order, Trouble};
     use super::*;
@@ -319,6 +346,15 @@ pub(super) mod tests {
                 },
             },
             rows: Target::ALL.map(|target| row(target, 1000.0)).to_vec(),
+            crowds: vec![(
+                Target::Ublade,
+                Crowd {
+                    peak: 50_000.0,
+                    overload: 48_000.0,
+                    beside_its_like: 4_000.0,
+                    beside_greedy: 1_000.0,
+                },
+            )],
             idle: Target::ALL
                 .map(|target| Idle {
                     target,

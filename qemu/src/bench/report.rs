@@ -64,6 +64,18 @@ pub fn comparison(all: &Comparison) -> String {
             start.milliseconds.high
         );
     }
+    for (target, crowd) in &all.crowds {
+        let _ = writeln!(
+            text,
+            "{:<9}  at most {:.0} requests/s, {:.0} % of it with 640 on their way; a window of 1 beside one of 1: {:.0}, beside one of 64: {:.0} ({:.0} %)",
+            target.name(),
+            crowd.peak,
+            crowd.goodput() * 100.0,
+            crowd.beside_its_like,
+            crowd.beside_greedy,
+            crowd.fairness() * 100.0,
+        );
+    }
     for row in &all.verified {
         let _ = writeln!(
             text,

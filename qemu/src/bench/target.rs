@@ -11,6 +11,7 @@ use crate::network::{Mac, Switch};
 use crate::packages::Debs;
 use crate::{Client, Failure};
 use std::path::PathBuf;
+use std::thread;
 use std::time::Duration;
 
 /// Who serves the disk.
@@ -73,6 +74,7 @@ const UP_WITHIN: Duration = Duration::from_secs(120);
 /// A target that serves, and a client beside it.
 pub(super) struct Serving {
     machine: Machine,
+    switch: Switch,
     client: Client,
     export: Export,
     counter: Option<Counter>,
@@ -151,6 +153,7 @@ impl Serving {
         client.forget();
         Ok(Self {
             machine,
+            switch,
             client,
             export,
             counter,
@@ -179,6 +182,37 @@ impl Serving {
             return Err(self.machine.failure(sentence));
         }
         Ok(outcome)
+    }
+
+    /// Drives two loads at it at once, each from a host of its own.
+    pub(super) fn drive_both(
+        &mut self,
+        loads: [Load; 2],
+        until: Until,
+    ) -> Result<[Outcome; 2], Failure> {
+        self.seed += 2;
+        let seed = self.seed;
+        let mut other = Client::new(&self.switch, Mac::local(3));
+        let (client, export) = (&mut self.client, &self.export);
+        let drive = |client: &mut Client, load, mut contents: Contents, seed| {
+            drive(
+                client,
+                export,
+                load,
+                WINDOW_SECTORS,
+                &mut contents,
+                seed,
+                until,
+            )
+        };
+        let [one, two] = [self.contents.clone(), self.contents.clone()];
+        thread::scope(|scope| {
+            let second = scope.spawn(|| drive(&mut other, loads[1], two, seed + 1));
+            let first = drive(client, loads[0], one, seed)?;
+            let second = second.join().expect("a load does not panic")?;
+            Ok([first, second])
+        })
+        .map_err(|failure: Failure| self.machine.failure(failure.to_string()))
     }
 
     /// What its machine has done so far; nothing where nobody counts.
