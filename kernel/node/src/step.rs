@@ -703,12 +703,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
             return self.release(now, frame);
         }
         frame.set_len(len);
-        // As in `send`, in line.
-        if self.capture.is_on {
-            return self.send(frame);
-        }
-        self.events.count(Event::Sent.into());
-        port.send(frame);
+        self.send(frame);
     }
 
     /// Gives up a request that has waited too long: its host resends it.
