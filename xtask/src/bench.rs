@@ -92,12 +92,16 @@ pub fn check(house: &House, boot: &BootFiles) -> Result<String, Failure> {
     let mut measured = count(&place, &bench::loads_of_the_check())?;
     compare(house, &place, &mut measured)?;
     let copies = copies(&place)?;
+    let step = Step::begin("count instructions at rest");
+    let rest = bench::rest(&place);
+    step.end(if rest.is_ok() { "ok" } else { "FAIL" });
+    let rest = rest?;
     let costs: Vec<String> = measured
         .iter()
         .map(|one| format!("{} {:.0}", one.load.name(), one.instructions))
         .collect();
     Ok(format!(
-        "guest instructions: {}; {copies}",
+        "guest instructions: {}; {copies}; {rest:.0} instructions a second at rest",
         costs.join(", ")
     ))
 }

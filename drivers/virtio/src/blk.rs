@@ -456,7 +456,8 @@ impl<T: Transport> Blk<T> {
         }
         self.looked_at = self.now;
         let waits = |(_, mark): (&Frame, &Mark)| self.now.since_us(mark.since) > SILENCE_MAX_US;
-        let silent = self.ring.iter().any(waits);
+        // A disk at rest is asked for nothing, and its whole ring would be walked.
+        let silent = self.ring.lent() > 0 && self.ring.iter().any(waits);
         if silent != self.silent {
             self.silent = silent;
             let name = self.name();

@@ -11,21 +11,17 @@ use super::counts::{Effort, Measured, cheapest, counted};
 use super::crowd::{Crowd, crowd};
 use super::latency::{Latencies, Percentiles};
 use super::load::{Access, Contents, Load, Order, Trouble, Until};
+use super::rest::at_rest;
 use super::target::{Place, Serving, Target, WINDOW_SECTORS};
 use crate::Failure;
 use crate::machine::{Disk, scratch_disk};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How often every target has its turn at every load.
 const ROUNDS: usize = 7;
 /// How long a turn is. Many short ones say more than a few long ones: what else
 /// the machine does comes and goes within seconds.
 const TURN: Duration = Duration::from_millis(350);
-/// How long a machine has after its start until it is called idle.
-const SETTLE: Duration = Duration::from_secs(5);
-/// How long nothing is asked of machines that are to be idle.
-const IDLE: Duration = Duration::from_secs(5);
 /// How long the disk that keeps data is written and read.
 const VERIFY: Duration = Duration::from_millis(2_500);
 
@@ -300,15 +296,6 @@ fn time(timed: &mut [(Target, Serving)], say: &mut dyn FnMut(&str)) -> Result<Ve
             }
         })
         .collect())
-}
-
-/// Guest instructions a second while nothing is asked.
-fn at_rest(serving: &Serving) -> Result<f64, Failure> {
-    thread::sleep(SETTLE);
-    let (before, began) = (serving.counts()?, Instant::now());
-    thread::sleep(IDLE);
-    let counts = serving.counts()?.since(before);
-    Ok(counts.instructions as f64 / began.elapsed().as_secs_f64())
 }
 
 #[cfg(test)]
