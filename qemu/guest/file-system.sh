@@ -4,8 +4,14 @@
 device=/dev/etherd/$EXPORT
 start_aoe
 export_up "$EXPORT"
-payload_is() { [ "$(attribute "$EXPORT" payload)" = "$PAYLOAD" ]; }
-within 5 payload_is
+# An answer may get lost while a card still starts; Linux itself asks each minute.
+payload_is() {
+    [ "$(attribute "$EXPORT" payload)" = "$PAYLOAD" ] || {
+        echo >/dev/etherd/discover
+        false
+    }
+}
+within 20 payload_is
 ok payload "$(attribute "$EXPORT" payload)"
 ok sectors "$(cat "/sys/block/etherd!$EXPORT/size")"
 

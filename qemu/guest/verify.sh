@@ -14,7 +14,7 @@ paths_are() {
         false
     }
 }
-within 10 paths_are
+within 30 paths_are
 ok running "$(attribute "$EXPORT" netif)"
 
 before=$(cut -d ' ' -f 1 /proc/uptime)

@@ -293,9 +293,12 @@ impl Client {
                 let mut all = self.discover(Duration::from_millis(200).max(pause));
                 for export in exports {
                     let is_it =
-                        |one: &Export| (one.address, one.mac) == (export.address, export.mac);
-                    if !all.iter().any(is_it) {
-                        all.push(export);
+                        |one: &&mut Export| (one.address, one.mac) == (export.address, export.mac);
+                    match all.iter_mut().find(is_it) {
+                        Some(known) => {
+                            known.sectors_max = known.sectors_max.max(export.sectors_max);
+                        }
+                        None => all.push(export),
                     }
                 }
                 all.sort_by_key(|export| (export.address, export.mac));

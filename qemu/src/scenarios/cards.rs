@@ -110,10 +110,11 @@ fn serves(context: &Context, report: &mut Report, pair: &Pair) -> Result<(), Fai
         .nic(Nic::on(&switch, NODE[0]).model(card))
         .start(context.folder())?;
     let export = world::one_export(context, &node, &mut client)?;
+    let export = world::offering(context, &node, &mut client, export, pair.payload)?;
     must(export.mac == NODE[0], &node, || {
         format!("it answers from {}", export.mac)
     })?;
-    node.wait_for(&format!(" {card}"), context.seconds(5))?;
+    node.wait_for(&format!(" {card}"), context.seconds(20))?;
 
     let long = flow(context, u8::MAX);
     let written = client
@@ -135,9 +136,9 @@ fn serves(context: &Context, report: &mut Report, pair: &Pair) -> Result<(), Fai
         .map_err(blame(&node))?;
 
     node.qmp().set_link(0, false)?;
-    node.wait_for("link is down", context.seconds(5))?;
+    node.wait_for("link is down", context.seconds(20))?;
     node.qmp().set_link(0, true)?;
-    node.wait_for("link is up", context.seconds(5))?;
+    node.wait_for("link is up", context.seconds(20))?;
     client
         .check_pattern(&export, 0, 256, SHORT, long)
         .map_err(blame(&node))?;

@@ -44,7 +44,7 @@ pub(super) fn keeps_what_is_written(
     let export = world::one_export(context, &node, &mut client)?;
     must_say(context, &node, sentence)?;
     let identity = client
-        .identify(&export, context.seconds(5))
+        .identify(&export, context.seconds(20))
         .map_err(blame(&node))?;
     must(identity.serial() == "kept", &node, || {
         format!("its serial number is kept and not {:?}", identity.serial())
@@ -62,7 +62,7 @@ pub(super) fn keeps_what_is_written(
         .map_err(blame(&node))?;
     check(context, &node, &mut client, &export)?;
     client
-        .flush(&export, context.seconds(5))
+        .flush(&export, context.seconds(20))
         .map_err(blame(&node))?;
     node.kill();
 
@@ -81,7 +81,7 @@ pub(super) fn keeps_what_is_written(
 }
 
 fn must_say(context: &Context, node: &Machine, sentence: &str) -> Result<(), Failure> {
-    node.wait_for(sentence, context.seconds(5)).map(drop)
+    node.wait_for(sentence, context.seconds(20)).map(drop)
 }
 
 /// A disk of `model` on `switch`'s node whose sector [`BAD`] can not be read.
@@ -117,7 +117,7 @@ pub(super) fn only_the_bad_sector_fails(
             ..AtaRequest::default()
         };
         let reply = client
-            .ata(export, read, &[], SECTOR_BYTES, context.seconds(5))
+            .ata(export, read, &[], SECTOR_BYTES, context.seconds(20))
             .map_err(blame(node))?;
         let says_bad = reply.ata_failed() && reply.ata_error() & UNCORRECTABLE != 0;
         must(

@@ -221,7 +221,7 @@ fn by_serial(
     let mut exports = BTreeMap::new();
     for export in world::exports(context, node, client, count)? {
         let identity = client
-            .identify(&export, context.seconds(5))
+            .identify(&export, context.seconds(20))
             .map_err(blame(node))?;
         // QEMU's NVMe keeps it to itself.
         let is_told = !identity.model().contains("NVMe");

@@ -9,11 +9,13 @@ use super::disks::flow;
 use super::world::{self, CLIENT, NODE, blame, must, until};
 use crate::client::{AtaRequest, Client, Export, Flow, ata, command};
 use crate::faulty::{Fault, FaultyDisk};
+use crate::network::Fate;
 use crate::pattern::{self, SECTOR_BYTES};
 use crate::{Context, Disk, Failure, Mac, Machine, Nic, Recipe, Report, Switch};
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -96,7 +98,7 @@ impl<'a> Bench<'a> {
         for (index, (serial, ..)) in MODELS.iter().enumerate() {
             let identity = bench
                 .client
-                .identify(&bench.exports[index], context.seconds(5))
+                .identify(&bench.exports[index], context.seconds(20))
                 .map_err(blame(&bench.node))?;
             must(identity.serial() == *serial, &bench.node, || {
                 format!("export {index} is {} and not {serial}", identity.serial())
@@ -151,7 +153,7 @@ impl<'a> Bench<'a> {
                 request,
                 &data,
                 expected,
-                self.context.seconds(10),
+                self.context.seconds(30),
             )
             .map_err(blame(&self.node))
             .map(|reply| reply.ata_failed())
@@ -185,7 +187,7 @@ impl<'a> Bench<'a> {
         }
         let mut failed = Vec::new();
         while !asked.is_empty() {
-            let within = self.context.seconds(5);
+            let within = self.context.seconds(20);
             let Some(reply) = self.client.receive(within) else {
                 let sentence = format!("{} requests of a crowd are unanswered", asked.len());
                 return Err(self.node.failure(sentence));
@@ -324,18 +326,41 @@ fn hangs(bench: &mut Bench<'_>, disk: usize) -> Result<Duration, Failure> {
         sectors_per_frame: 4,
         outstanding: 128,
         resend_after: HANG / 4,
-        within: bench.context.seconds(20),
+        within: bench.context.seconds(40),
     };
-    thread::scope(|scope| {
+    // None is answered while the disk hangs: more than it has on its way at once are
+    // the same ones again.
+    let at_once = flow.outstanding.min(usize::from(hung.buffers));
+    let asked = Arc::new(AtomicUsize::new(0));
+    bench.switch.set_fault({
+        let asked = Arc::clone(&asked);
+        move |passing| {
+            if passing.frame.get(6..12) == Some(&SECOND.0) {
+                asked.fetch_add(1, Ordering::SeqCst);
+            }
+            Fate::Pass
+        }
+    });
+    let ended = thread::scope(|scope| {
         let writer = scope.spawn(move || second.write_pattern(&hung, 0, SECTORS, seed, flow));
         let (disks, node) = (&bench.disks, &bench.node);
         let held = until(
-            bench.context.seconds(5),
+            bench.context.seconds(20),
             node,
             || format!("nothing was asked of {}", MODELS[disk].0),
             || disks[disk].hits() > 0,
         );
-        let outcome = held.and_then(|()| others_go_on(bench, disk));
+        let outcome = held
+            .and_then(|()| others_go_on(bench, disk))
+            .and_then(|slowest| {
+                until(
+                    bench.context.seconds(20),
+                    &bench.node,
+                    || "the disk hangs, and its host does not ask again".to_owned(),
+                    || asked.load(Ordering::SeqCst) > at_once,
+                )?;
+                Ok(slowest)
+            });
         bench.disks[disk].repair();
         let written = writer.join().expect("a writer does not panic");
         let slowest = outcome?;
@@ -345,7 +370,9 @@ fn hangs(bench: &mut Bench<'_>, disk: usize) -> Result<Duration, Failure> {
         })?;
         bench.check(disk, 0, SECTORS, AFTER)?;
         Ok(slowest)
-    })
+    });
+    bench.switch.clear_fault();
+    ended
 }
 
 /// For as long as the disk hangs, every other one is used, and the hung export
@@ -366,7 +393,7 @@ fn others_go_on(bench: &mut Bench<'_>, disk: usize) -> Result<Duration, Failure>
     }
     let identity = bench
         .client
-        .identify(&bench.exports[disk], bench.context.seconds(5))
+        .identify(&bench.exports[disk], bench.context.seconds(20))
         .map_err(blame(&bench.node))?;
     must(identity.serial() == MODELS[disk].0, &bench.node, || {
         format!("a hung disk is called {:?}", identity.serial())
@@ -399,7 +426,7 @@ fn plug_in(bench: &mut Bench<'_>) -> Result<(), Failure> {
         "driver": "scsi-hd", "id": "newcomer", "bus": "virtio.0", "drive": "newcomer",
         "scsi-id": 3, "lun": 2,
     });
-    let within = bench.context.seconds(5);
+    let within = bench.context.seconds(20);
     bench.node.qmp().run("blockdev-add", backing)?;
     bench.node.qmp().device_add(device)?;
     let sentence = "a unit was plugged in at target 3 unit 2; restart";
@@ -426,7 +453,7 @@ fn bring_back(bench: &mut Bench<'_>, disk: usize) -> Result<(), Failure> {
         .iter()
         .position(|(serial, ..)| !UNPLUGGABLE.contains(serial));
     let busy = bench.exports[busy.expect("one stays")].clone();
-    let (flow, within) = (bench.flow(), bench.context.seconds(10));
+    let (flow, within) = (bench.flow(), bench.context.seconds(30));
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         let is_over = &is_over;
@@ -479,13 +506,15 @@ fn unplug(bench: &mut Bench<'_>, disk: usize) -> Result<(), Failure> {
                 }
             }
         });
-        let unplugged = until(
-            bench.context.seconds(5),
+        let written = until(
+            bench.context.seconds(20),
             &bench.node,
             || "nothing was written".to_owned(),
             || is_written.load(Ordering::SeqCst),
-        )
-        .and_then(|()| bench.node.qmp().device_del(&format!("disk{disk}")));
+        );
+        // In any case, or the writer never ends.
+        let unplugged = bench.node.qmp().device_del(&format!("disk{disk}"));
+        let unplugged = written.and(unplugged);
         let failure = writer.join().expect("a writer does not panic");
         unplugged.map(|()| failure)
     })?;
@@ -504,7 +533,7 @@ fn unplug(bench: &mut Bench<'_>, disk: usize) -> Result<(), Failure> {
             format!("the disk is gone, and command {opcode:#x} is served")
         })?;
     }
-    let within = bench.context.seconds(5);
+    let within = bench.context.seconds(20);
     bench.node.wait_for("is gone", within)?;
     for (other, (serial, ..)) in MODELS.iter().enumerate() {
         if !UNPLUGGABLE.contains(serial) {

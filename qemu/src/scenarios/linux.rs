@@ -44,7 +44,7 @@ pub(super) fn file_system(
         with(world::node(context, name), disk, card)
     };
     let mut node = recipe("node").start(context.folder())?;
-    let first_frame = node.wait_for_first_aoe(context.seconds(10))?;
+    let first_frame = node.wait_for_first_aoe(context.seconds(30))?;
 
     let linux = Linux::prepare(context.debs())?;
     let guest = linux.start(
@@ -53,18 +53,18 @@ pub(super) fn file_system(
         [Nic::on(&switch, HOST[0]).mtu(mtu)],
         &format!("EXPORT=e{SHELF}.0 PAYLOAD={payload}\n{FILE_SYSTEM}"),
     )?;
-    guest.ok("payload", context.seconds(60))?;
-    let sectors = guest.ok("sectors", context.seconds(10))?;
+    guest.ok("payload", context.seconds(120))?;
+    let sectors = guest.ok("sectors", context.seconds(30))?;
     must(sectors == (DISK_BYTES / 512).to_string(), &node, || {
         format!("Linux sees {sectors} sectors")
     })?;
     let tree = guest.ok("tree", context.seconds(120))?;
     guest.ok("fio", context.seconds(120))?;
-    guest.ok("clean", context.seconds(60))?;
+    guest.ok("clean", context.seconds(120))?;
 
     node.kill();
     let mut node = recipe("node-again").start(context.folder())?;
-    node.wait_for_first_aoe(context.seconds(10))?;
+    node.wait_for_first_aoe(context.seconds(30))?;
     guest.tell("again")?;
     guest.ok("read-back", context.seconds(90))?;
     guest.end(context.seconds(20))?;
@@ -94,7 +94,7 @@ pub(super) fn small_path(context: &mut Context) -> Result<Report, Failure> {
         .nic(Nic::on(&switch, NODE[0]).mtu(9000))
         .start(context.folder())?;
     node.cable(0).limit_mtu(1500);
-    node.wait_for_first_aoe(context.seconds(10))?;
+    node.wait_for_first_aoe(context.seconds(30))?;
 
     let guest = Linux::prepare(context.debs())?.start(
         context,
@@ -102,7 +102,7 @@ pub(super) fn small_path(context: &mut Context) -> Result<Report, Failure> {
         [Nic::on(&switch, HOST[0]).mtu(9000)],
         &format!("EXPORT=e{SHELF}.0\n{SMALL_PATH}"),
     )?;
-    guest.ok("written", context.seconds(60))?;
+    guest.ok("written", context.seconds(120))?;
     guest.end(context.seconds(30))?;
     let (write, read) = wire.largest();
     must((write, read) == (1024, 1024), &node, || {
@@ -119,7 +119,7 @@ pub(super) fn aoetools(context: &mut Context) -> Result<Report, Failure> {
         .disk(Disk::file(&disk).serial("serial-of-tools"))
         .nic(Nic::on(&switch, NODE[0]).mtu(9000))
         .start(context.folder())?;
-    node.wait_for_first_aoe(context.seconds(10))?;
+    node.wait_for_first_aoe(context.seconds(30))?;
     let guest = Linux::prepare(context.debs())?.start(
         context,
         "linux",
@@ -129,7 +129,7 @@ pub(super) fn aoetools(context: &mut Context) -> Result<Report, Failure> {
     guest.ok("aoe-sancheck", context.seconds(40))?;
     let model = guest.ok("aoeping", context.seconds(30))?;
     guest.ok("smart", context.seconds(30))?;
-    guest.ok("aoecfg", context.seconds(60))?;
+    guest.ok("aoecfg", context.seconds(120))?;
     let shown = guest.ok("driver", context.seconds(40))?;
     guest.end(context.seconds(20))?;
     let mut report = Report::new();
@@ -152,14 +152,14 @@ pub(super) fn sixteen_exports(context: &mut Context) -> Result<Report, Failure> 
         disks.push(disk);
     }
     let mut node = recipe.start(context.folder())?;
-    node.wait_for_first_aoe(context.seconds(10))?;
+    node.wait_for_first_aoe(context.seconds(30))?;
     let guest = Linux::prepare(context.debs())?.start(
         context,
         "linux",
         [Nic::on(&switch, HOST[0]).mtu(9000)],
         &format!("SHELF={SHELF} COUNT={COUNT}\n{EXPORTS}"),
     )?;
-    let seen = guest.ok("discovered", context.seconds(60))?;
+    let seen = guest.ok("discovered", context.seconds(120))?;
     must(seen == COUNT.to_string(), &node, || {
         format!("Linux sees {seen} exports")
     })?;

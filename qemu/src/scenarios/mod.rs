@@ -454,7 +454,7 @@ static ALL: &[Scenario] = &[
         name: "linux-small-path",
         sentence: "where a switch drops long frames, a host with an MTU of 9000 gets 1,024-byte \
                    frames and never notices",
-        limit: seconds(120),
+        limit: seconds(240),
         linux: true,
         neighbours: None,
         run: linux::small_path,
@@ -462,7 +462,7 @@ static ALL: &[Scenario] = &[
     Scenario {
         name: "aoetools",
         sentence: "the tools that come with the driver show what they should",
-        limit: seconds(120),
+        limit: seconds(240),
         linux: true,
         neighbours: None,
         run: linux::aoetools,
@@ -470,7 +470,7 @@ static ALL: &[Scenario] = &[
     Scenario {
         name: "sixteen-exports",
         sentence: "sixteen disks of one node are sixteen exports, written at once and never mixed",
-        limit: seconds(180),
+        limit: seconds(240),
         linux: true,
         neighbours: None,
         run: linux::sixteen_exports,
@@ -478,7 +478,7 @@ static ALL: &[Scenario] = &[
     Scenario {
         name: "two-paths",
         sentence: "of two paths one is pulled during writes, and nothing is lost",
-        limit: seconds(180),
+        limit: seconds(240),
         linux: true,
         neighbours: None,
         run: outage::two_paths,
@@ -487,7 +487,7 @@ static ALL: &[Scenario] = &[
         name: "linux-faults",
         sentence: "Linux gets EIO for what a disk has lost and only there, and a link that comes \
                    and goes is a pause",
-        limit: seconds(120),
+        limit: seconds(240),
         linux: true,
         neighbours: None,
         run: outage::linux_faults,
@@ -496,7 +496,7 @@ static ALL: &[Scenario] = &[
         name: "node-killed",
         sentence: "a node that is killed during writes and comes back is a pause for Linux and \
                    no error",
-        limit: seconds(180),
+        limit: seconds(240),
         linux: true,
         neighbours: None,
         run: outage::node_killed,

@@ -65,7 +65,7 @@ fn errors_and_namespaces(context: &Context) -> Result<(), Failure> {
             .check_pattern(export, 0, sectors, seed, flow(context, u8::MAX))
             .map_err(blame(&node))?;
         let identity = client
-            .identify(export, context.seconds(5))
+            .identify(export, context.seconds(20))
             .map_err(blame(&node))?;
         must(identity.serial() == serial, &node, || {
             format!("serial number {serial} is {:?}", identity.serial())
@@ -84,7 +84,7 @@ fn errors_and_namespaces(context: &Context) -> Result<(), Failure> {
         ..AtaRequest::default()
     };
     let reply = client
-        .ata(&exports[1], discard, &ranges, 0, context.seconds(5))
+        .ata(&exports[1], discard, &ranges, 0, context.seconds(20))
         .map_err(blame(&node))?;
     must(!reply.ata_failed(), &node, || {
         format!("a discard is answered by {reply:?}")
@@ -116,7 +116,7 @@ fn a_warning_is_told(
     };
     let mut says = |export: &Export, node: &Machine| {
         client
-            .ata(export, smart, &[], 0, context.seconds(5))
+            .ata(export, smart, &[], 0, context.seconds(20))
             .map(|reply| reply.ata_lba() & 0xff_ff00)
             .map_err(blame(node))
     };
@@ -129,7 +129,7 @@ fn a_warning_is_told(
         "value": 1,
     });
     node.qmp().run("qom-set", spare_is_low)?;
-    let within = context.seconds(10);
+    let within = context.seconds(30);
     for export in &exports[1..] {
         until(
             within,

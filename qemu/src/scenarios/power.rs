@@ -60,7 +60,7 @@ fn press(context: &Context, board: Board) -> Result<Duration, Failure> {
 
     let pressed = Instant::now();
     node.qmp().system_powerdown()?;
-    let within = context.seconds(10);
+    let within = context.seconds(30);
     node.wait_for("power off: everything is answered and flushed", within)?;
     let deadline = Instant::now() + within;
     while node.qmp().status()? != "shutdown" {

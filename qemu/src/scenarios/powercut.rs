@@ -149,7 +149,7 @@ impl<'a> Bench<'a> {
                 opcode: ata::READ_EXT,
                 lba,
             };
-            let within = self.context.seconds(5);
+            let within = self.context.seconds(20);
             let reply = self
                 .client
                 .ata(&export, read, &[], 8 * SECTOR_BYTES, within)

@@ -84,7 +84,7 @@ fn neighbours(
     }
     disks::only_the_bad_sector_fails(context, &node, &mut client, bad)?;
 
-    let within = context.seconds(10);
+    let within = context.seconds(30);
     node.qmp().resize(1, 2 * MIB)?;
     if tells == Tells::No {
         // The unit has something to say to the next command.

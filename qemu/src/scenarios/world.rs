@@ -2,6 +2,7 @@
 
 use crate::client::{Address, Client, Export};
 use crate::network::{ETHERTYPE_AOE, Fate};
+use crate::pattern::SECTOR_BYTES;
 use crate::{Context, Failure, Mac, Machine, Recipe, Switch};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -18,7 +19,10 @@ pub(super) const CLIENT: Mac = Mac::local(0x0001);
 
 /// How long a node may take to its first frame here. Half a second is its own
 /// claim, and `boots` measures that; elsewhere a busy host is no failure.
-const SERVES_WITHIN: Duration = Duration::from_secs(10);
+const SERVES_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long answers to one question are waited for.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// A node whose exports are e5.0, e5.1 … and may be written.
 pub(super) fn node(context: &Context, name: &str) -> Recipe {
@@ -62,6 +66,35 @@ pub(super) fn one_export(
     client: &mut Client,
 ) -> Result<Export, Failure> {
     exports(context, node, client, 1).map(|mut exports| exports.remove(0))
+}
+
+/// `export` as soon as it offers frames of `payload` bytes of sectors. It says how
+/// long they may be in a second answer behind the first, on a busy machine long behind.
+pub(super) fn offering(
+    context: &Context,
+    node: &Machine,
+    client: &mut Client,
+    export: Export,
+    payload: usize,
+) -> Result<Export, Failure> {
+    let mut latest = export.clone();
+    until(
+        context.within(SERVES_WITHIN),
+        node,
+        || format!("{} never offers {payload} bytes a frame", export.address),
+        || {
+            if usize::from(latest.sectors_max) * SECTOR_BYTES == payload {
+                return true;
+            }
+            let answers = client.discover(PAUSE);
+            let found = answers
+                .into_iter()
+                .find(|one| (one.address, one.mac) == (export.address, export.mac));
+            latest = found.unwrap_or_else(|| export.clone());
+            false
+        },
+    )?;
+    Ok(latest)
 }
 
 /// `failure` with the node's console and captures under it.
