@@ -30,7 +30,7 @@ const TRACK_SECTORS: u16 = 63;
 const CYLINDERS_MAX: u64 = 16_383;
 
 /// Word 82 and 85.
-const SMART: u16 = 1 << 0;
+const SMART: u16 = 1;
 const WRITE_CACHE: u16 = 1 << 5;
 /// Word 83 and 86.
 const LBA48: u16 = 1 << 10;
@@ -270,6 +270,22 @@ mod tests {
             },
         );
         assert_eq!((word(&off, 82), word(&off, 85)), (SMART, 0));
+    }
+
+    #[test]
+    fn smart_and_the_write_cache_have_the_bits_that_the_standard_gives_them() {
+        // ATA8-ACS 7.16, words 82 and 85: bit 0 and bit 5.
+        let both = Medium {
+            cache: Cache::WriteBack,
+            health: Some(Health { failing: false }),
+            ..medium()
+        };
+        let on = InForce {
+            cache: Cache::WriteBack,
+            ..PLAIN
+        };
+        let block = block(&both, on);
+        assert_eq!((word(&block, 82), word(&block, 85)), (0x21, 0x21));
     }
 
     #[test]

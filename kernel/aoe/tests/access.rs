@@ -131,6 +131,19 @@ fn the_list_is_full_at_185_and_still_fits_its_answer() {
 }
 
 #[test]
+fn a_tag_takes_its_four_bytes_from_the_room_for_entries() {
+    // R-085 R-111: 76 bytes leave, six entries behind the headers, or five and a tag.
+    let directives: Vec<_> = (0..7).map(|number| (ADD, mac(number))).collect();
+    let frame = Frame::mask(1, &directives);
+    for (frame, room) in [(frame.clone(), 6), (frame.tagged([0x81, 0, 0, 5]), 5)] {
+        let mut bench = Bench::new().mtu(62);
+        let answer = bench.send(&frame.from(mac(0))).answer();
+        assert_eq!(answer.refusal, Some(Refusal::MaskFull));
+        assert_eq!(bench.target.masks().len(), room);
+    }
+}
+
+#[test]
 fn a_small_port_takes_no_more_entries_than_its_answers_carry() {
     //
     let mut bench = Bench::new().mtu(86);

@@ -487,6 +487,22 @@ fn a_discard_with_one_range_past_the_end_discards_nothing() {
 }
 
 #[test]
+fn a_discard_has_as_many_sectors_of_ranges_as_the_port_carries_and_no_more() {
+    // R-047 R-050
+    let mut bench = discarding();
+    let of = |count: u8| {
+        let data = vec![0; usize::from(count) * 512];
+        Frame::ata(0x06, 0, count, 0).feature(1).and(&data)
+    };
+    let refused = |bench: &mut Bench, count| bench.send(&of(count)).answer().refusal;
+    assert_eq!(refused(&mut bench, 0), Some(Refusal::BadCount));
+    assert_eq!(refused(&mut bench, 1), None);
+    assert_eq!(refused(&mut bench, 2), None);
+    assert_eq!(refused(&mut bench, 3), Some(Refusal::BadCount));
+    assert_eq!(refused(&mut bench, 4), Some(Refusal::BadCount));
+}
+
+#[test]
 fn a_discard_needs_its_feature_its_count_and_its_data() {
     // R-047 R-050 R-051
     let mut bench = discarding();

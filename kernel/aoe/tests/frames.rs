@@ -332,6 +332,59 @@ fn nothing_longer_than_the_mtu_leaves() {
 }
 
 #[test]
+fn a_tag_counts_against_the_mtu_of_an_answer() {
+    // R-103 R-111
+    let mut bench = Bench::new();
+    bench.send(&Frame::config(4, &[b'x'; 1024])).answer();
+    let read = Frame::config(0, b"").tagged([0x81, 0, 0, 5]);
+    bench.port.mtu = 1046;
+    assert_eq!(bench.send(&read).answer().bytes.len(), 36 + 1024);
+    bench.port.mtu = 1045;
+    drops(&mut bench, &read, Drop::PastMtu);
+}
+
+#[test]
+fn only_the_two_ethertypes_of_a_vlan_tag_are_taken_for_one() {
+    //
+    let mut bench = Bench::new();
+    let tagged = |high, low| Frame::config(0, b"").tagged([high, low, 0, 5]);
+    for (high, low) in [(0x81, 0x00), (0x88, 0xa8)] {
+        bench.send(&tagged(high, low)).answer();
+        drops(&mut bench, &tagged(high, low ^ 1), Drop::NotAoe);
+        drops(&mut bench, &tagged(high ^ 1, low), Drop::NotAoe);
+    }
+    drops(&mut bench, &tagged(0x08, 0x00), Drop::NotAoe);
+}
+
+#[test]
+fn the_question_who_has_a_shelf_is_a_read_of_the_config_string_by_everybody() {
+    let port = Port {
+        mac: OWN,
+        mtu: 1500,
+    };
+    let mut buffer = vec![0xa5; aoe::limits::WIRE_BYTES];
+    let len = aoe::ask(&port, 0x1234, 0x5566_7788, &mut buffer);
+    let mut expected = vec![0xff; 6];
+    expected.extend(OWN.0);
+    expected.extend([0x88, 0xa2, 0x10, 0, 0x12, 0x34, 0xff, 1]);
+    expected.extend([0x55, 0x66, 0x77, 0x88]);
+    expected.resize(60, 0);
+    assert_eq!(buffer[..len], expected);
+}
+
+#[test]
+fn the_tag_of_a_frame_is_found_with_and_without_a_vlan() {
+    // R-012 R-110
+    let frame = Frame::command(1);
+    assert_eq!(aoe::tag_of(&frame), Some(0x1122_3344));
+    let tagged = frame.clone().tagged([0x81, 0, 0, 5]);
+    assert_eq!(aoe::tag_of(&tagged), Some(0x1122_3344));
+    assert_eq!(aoe::tag_of(&tagged.clone().cut(27)), None);
+    assert_eq!(aoe::tag_of(&frame.clone().cut(23)), None);
+    assert_eq!(aoe::tag_of(&frame.byte(12, 8)), None);
+}
+
+#[test]
 fn a_glance_tells_what_a_frame_is() {
     // R-001 R-002 R-110
     let frame = Frame::config(0, b"").at(0xffff, 3).to(Mac::BROADCAST);

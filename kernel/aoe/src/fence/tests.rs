@@ -268,6 +268,24 @@ fn every_place_can_be_taken_and_is_free_again() {
 }
 
 #[test]
+fn a_write_waits_for_the_one_that_it_overlaps_whatever_place_that_has() {
+    const OTHERS: u64 = 199;
+    let mut fence = Fence::<200>::new();
+    let older: Vec<_> = (0..OTHERS)
+        .map(|number| go(&mut fence, write(number * 100, 2)))
+        .collect();
+    for (number, ticket) in (0..).zip(older) {
+        check_filter(&fence);
+        let younger = wait(&mut fence, write(number * 100 + 1, 2));
+        assert_eq!(fence.next(NOW), None);
+        fence.finish(ticket);
+        assert_eq!(fence.next(NOW), Some(Next::Start(younger)));
+        fence.finish(younger);
+    }
+    check_empty(&fence);
+}
+
+#[test]
 #[should_panic(expected = "was running")]
 fn finishing_what_waits_is_a_broken_invariant() {
     let mut fence = Fence::<4>::new();
@@ -649,4 +667,12 @@ fn a_range_has_the_bits_of_its_sectors_and_no_other() {
         }
         assert!(Bits::of(3, first, first + GRANULE_SECTORS + 1).is_wide());
     }
+}
+
+#[test]
+fn neighbours_and_the_same_places_of_other_exports_have_words_of_their_own() {
+    let places = (0..8).flat_map(|slot| (0..32).map(move |granule| (slot, granule)));
+    let words = places.map(|(slot, granule)| word_of(slot, granule));
+    let words: std::collections::BTreeSet<_> = words.collect();
+    assert_eq!(words.len(), 8 * 32);
 }

@@ -201,4 +201,88 @@ mod tests {
         let io = target.usual(&port, &frame, 36).expect("usual");
         assert_eq!((io.lba, io.sectors), (3, 2));
     }
+
+    /// A write of two sectors, through a port that carries just that.
+    const LEN: usize = 36 + 2 * SECTOR_BYTES;
+    const NARROW: Port = Port {
+        mac: OWN,
+        mtu: LEN as u16,
+    };
+
+    #[test]
+    fn one_byte_that_is_out_of_the_ordinary_sends_a_request_the_long_way() {
+        let target = target(false, &[]);
+        let plain = request(0x34, 2, 8);
+        let usual = |frame: &[u8]| target.usual(&NARROW, frame, LEN);
+        assert!(usual(&plain).is_some());
+        let changed = |at: usize, byte: u8| {
+            let mut frame = plain.clone();
+            frame[at] = byte;
+            frame
+        };
+        // R-001 R-008 R-010 R-013 R-020: to whom, and the eight bytes of the header.
+        for at in (0..6).chain(12..20) {
+            for bit in 0..8 {
+                let frame = changed(at, plain[at] ^ 1 << bit);
+                assert_eq!(usual(&frame), None, "bit {bit} of byte {at}");
+            }
+        }
+        // nobody, a group, and the port itself.
+        for source in [Mac::default(), Mac([3, 0, 0, 0, 0, 1]), OWN] {
+            let mut frame = plain.clone();
+            frame[6..12].copy_from_slice(&source.0);
+            assert_eq!(usual(&frame), None, "from {source}");
+        }
+        for opcode in 0..=255 {
+            let frame = changed(wire::ata::STATUS, opcode);
+            let is_usual = matches!(opcode, 0x20 | 0x24 | 0x30 | 0x34);
+            assert_eq!(usual(&frame).is_some(), is_usual, "opcode {opcode:02x}");
+        }
+        // R-042 R-043: an address of 48 bits with an opcode for 28.
+        for (opcode, is_usual) in [(0x30, false), (0x34, true)] {
+            let mut frame = changed(wire::ata::FLAGS, FLAG_EXTENDED);
+            frame[wire::ata::STATUS] = opcode;
+            assert_eq!(usual(&frame).is_some(), is_usual, "opcode {opcode:02x}");
+        }
+    }
+
+    #[test]
+    fn a_request_is_usual_up_to_each_border_and_not_beyond() {
+        let open = target(false, &[]);
+        let write = |count| request(0x34, count, 8);
+        let usual = |target: &Target, frame: &[u8], received| {
+            target.usual(&NARROW, frame, received).is_some()
+        };
+        // R-050 R-100
+        for (count, is_usual) in [(0, false), (1, true), (2, true), (3, false)] {
+            let frame = write(count);
+            assert_eq!(usual(&open, &frame, WIRE_BYTES), is_usual, "{count}");
+        }
+        let narrower = Port {
+            mtu: NARROW.mtu - 1,
+            ..NARROW
+        };
+        assert_eq!(open.usual(&narrower, &write(2), LEN), None);
+        // for a read, which is its headers.
+        assert!(usual(&open, &write(2), LEN) && usual(&open, &write(2), LEN + 1));
+        assert!(!usual(&open, &write(2), LEN - 1));
+        let read = request(0x24, 2, 8);
+        assert!(usual(&open, &read, 36) && !usual(&open, &read, 35));
+        //
+        let closed = target(true, &[]);
+        assert!(usual(&closed, &read, LEN) && !usual(&closed, &write(2), LEN));
+    }
+
+    #[test]
+    fn where_not_everybody_may_talk_nothing_is_usual() {
+        // R-080 R-093: the long way knows who may, even if it is this host.
+        let read = request(0x24, 2, 8);
+        let masked = target(false, &[HOST]);
+        assert_eq!(masked.usual(&NARROW, &read, LEN), None);
+        let mut reserved = target(false, &[]);
+        reserved.replace_reservation([HOST].into_iter());
+        assert_eq!(reserved.usual(&NARROW, &read, LEN), None);
+        reserved.replace_reservation([].into_iter());
+        assert!(reserved.usual(&NARROW, &read, LEN).is_some());
+    }
 }
