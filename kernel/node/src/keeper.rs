@@ -512,17 +512,18 @@ mod tests {
         world
     }
 
-    fn cut_power(mut world: World) -> World {
-        let mut disks: Vec<_> = world
-            .node
-            .stations
-            .drain(..)
-            .map(|station| station.disk)
-            .collect();
+    fn disks_of(mut world: World) -> Vec<FakeDisk> {
+        let stations = world.node.stations.drain(..);
+        let disks = stations.map(|station| station.disk).collect();
+        mem::forget(world);
+        disks
+    }
+
+    fn cut_power(world: World) -> World {
+        let mut disks = disks_of(world);
         for disk in &mut disks {
             disk.cut_power();
         }
-        mem::forget(world);
         start(disks)
     }
 
@@ -659,6 +660,51 @@ mod tests {
     }
 
     #[test]
+    fn what_was_set_on_a_disk_that_is_away_is_there_when_it_comes_back() {
+        let string_of = |world: &World, slot: usize| {
+            let target = &world.node.exports[slot].target;
+            target.config_string().to_vec()
+        };
+        let mut three = disks();
+        three.push(FakeDisk::new(1, 4096));
+        let mut world = start(three);
+        let mut theirs = config(1, FORCE, b"theirs");
+        theirs[18] = 1;
+        world.nic(0).deliver(&theirs);
+        world.settle();
+        assert_eq!(string_of(&world, 1), b"theirs");
+        let mut disks = disks_of(world);
+        let away = disks.pop().expect("it is the last");
+        // Without it two more copies are written, over both that know of it.
+        let mut world = start(disks);
+        for (tag, text) in [(2, b"one"), (3, b"two")] {
+            world.nic(0).deliver(&config(tag, FORCE, text));
+            world.settle();
+        }
+        assert_eq!(answers(&mut world), [2, 3]);
+        let mut disks = disks_of(world);
+        disks.push(away);
+        let world = start(disks);
+        assert_eq!(string_of(&world, 0), b"two");
+        assert_eq!(string_of(&world, 1), b"theirs");
+    }
+
+    #[test]
+    fn a_boot_disk_that_can_not_be_written_keeps_nothing_and_a_warning_says_so() {
+        let mut disks = disks();
+        disks[0].geometry.read_only = true;
+        let mut world = start(disks);
+        assert!(!world.node.keeps_state());
+        let mut warnings = world.node.warnings();
+        assert!(warnings.any(|line| line.contains("lasts until the next restart")));
+        drop(warnings);
+        world.nic(0).deliver(&config(1, FORCE, b"mine"));
+        world.settle();
+        assert_eq!(answers(&mut world), [1]);
+        assert_eq!(world.disk(0).count("write"), 0);
+    }
+
+    #[test]
     fn a_disk_that_joins_moves_no_other() {
         let world = start(disks());
         let slot_of = |world: &World, serial: &str| {
@@ -670,15 +716,8 @@ mod tests {
             exports.find(is_it).map(|export| export.planned.slot)
         };
         assert_eq!(slot_of(&world, "S0"), Some(0));
-        let mut world = world;
-        let mut disks: Vec<_> = world
-            .node
-            .stations
-            .drain(..)
-            .map(|station| station.disk)
-            .collect();
+        let mut disks = disks_of(world);
         disks.insert(1, FakeDisk::new(3, 4096));
-        mem::forget(world);
         let world = start(disks);
         assert_eq!(slot_of(&world, "S0"), Some(0));
         assert_eq!(slot_of(&world, "S3"), Some(1));

@@ -836,4 +836,67 @@ mod tests {
             assert!(!matches!(shelf, 0 | 0x0fff | 0xffff));
         }
     }
+
+    #[test]
+    fn a_slice_of_less_than_a_block_leaves_its_slot_empty() {
+        for (length, count) in [("4K", 1), ("2K", 0)] {
+            let plan = planned(
+                &format!("export=none\nslot.5=serial:A,offset=1M,length={length}"),
+                &disks()[..1],
+            );
+            assert_eq!(plan.exports.len(), count, "{length}");
+            let is_told = |line: &String| line.contains("shorter than 4 KiB");
+            assert_eq!(plan.warnings.iter().any(is_told), count == 0);
+        }
+    }
+
+    #[test]
+    fn a_pin_on_a_disk_without_a_block_leaves_its_slot_empty_and_says_so() {
+        let empty = Candidate {
+            serial: "A",
+            sectors: GRAIN_SECTORS - 1,
+            ..DISK
+        };
+        let plan = planned("slot.5=serial:A", &[empty]);
+        assert_eq!(plan.exports.len(), 0);
+        let is_told = |line: &String| line.contains("this disk is not exported");
+        assert!(plan.warnings.iter().any(is_told), "{:?}", plan.warnings);
+    }
+
+    #[test]
+    fn where_every_slot_is_kept_for_a_disk_that_is_away_a_new_one_takes_the_first_of_them() {
+        let mut copy = crate::state::Copy::new();
+        for slot in 0..255_u8 {
+            let key = format!("serial:X{slot}");
+            let added = copy.add(&crate::state::Record {
+                slot,
+                first: 0,
+                key: key.as_bytes(),
+                config: &[],
+                masks: &[],
+                members: &[],
+            });
+            assert!(added, "there is room");
+        }
+        let mut config = Box::new(Config::new());
+        config.parse(Source::File, b"shelf=5");
+        copy.seal(1);
+        let kept: Vec<_> = crate::state::records(&copy.sectors()[512..]).collect();
+        let plan = plan_with(&config, &disks()[..2], &kept);
+        let slots: Vec<_> = plan.exports.iter().map(|export| export.slot).collect();
+        assert_eq!(slots, [0, 1]);
+    }
+
+    #[test]
+    fn no_address_makes_a_shelf_that_is_everyone_or_looks_like_a_mistake() {
+        let shelves = (0..=u16::MAX).map(|end| {
+            let [high, low] = end.to_be_bytes();
+            shelf_of([2, 0, 0, 0, high, low])
+        });
+        let found: alloc::collections::BTreeSet<u16> = shelves.collect();
+        assert!(found.len() > 30_000, "they differ");
+        for shelf in [0, 0x0fff, 0xffff] {
+            assert!(!found.contains(&shelf), "{shelf}");
+        }
+    }
 }

@@ -554,6 +554,61 @@ fn a_write_waits_for_a_discard_before_it() {
     assert_eq!(world.disk(0).durable(0, 1), sector(1));
 }
 
+#[test]
+fn a_discard_waits_for_a_write_before_it() {
+    let mut world = one_disk();
+    world.disk(0).pace = Pace::Manual;
+    world.nic(0).deliver(&Ask::slot(0, 1).write(0, &sector(1)));
+    world.nic(0).deliver(&Ask::slot(0, 2).discard(&[(0, 8)]));
+    world.settle();
+    assert_eq!(world.disk(0).count("discard"), 0);
+    world.disk(0).pace = Pace::AtOnce;
+    world.disk(0).end_all();
+    world.settle();
+    assert_eq!(tags(&world.left(0)), [1, 2]);
+    assert_eq!(world.disk(0).durable(0, 1), sector(0));
+}
+
+#[test]
+fn a_verify_or_a_discard_that_fails_half_way_ends_there_and_says_why() {
+    let verify = Ask::slot(0, 1).ata(VERIFY, 0, 0, 2, &[]);
+    let discard = Ask::slot(0, 1).discard(&[(0, 8), (100, 8)]);
+    for (frame, asked) in [(verify, "read"), (discard, "discard")] {
+        for (outcome, expected) in [
+            (Outcome::Medium, (0x40, 0x41)),
+            (Outcome::Fault, (0x04, 0x61)),
+            (Outcome::Unsupported, (0x04, 0x41)),
+        ] {
+            let mut world = one_disk();
+            world.disk(0).pace = Pace::Manual;
+            world.nic(0).deliver(&frame);
+            world.settle();
+            world.disk(0).end(0, outcome);
+            world.settle();
+            let answers = world.left(0);
+            assert_eq!(registers(&answers[0]), expected, "{asked} {outcome:?}");
+            assert_eq!(answers[0].len(), 60);
+            assert_eq!(world.disk(0).count(asked), 1);
+            world.assert_all_frames_are_there();
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_can_not_discard_any_more_is_not_asked_to() {
+    let mut world = one_disk();
+    world.disk(0).pace = Pace::Manual;
+    let discard = Ask::slot(0, 1).discard(&[(0, 8), (100, 8)]);
+    world.nic(0).deliver(&discard);
+    world.settle();
+    world.disk(0).geometry.discard = None;
+    world.disk(0).end(0, Outcome::Done);
+    world.settle();
+    assert_eq!(registers(&world.left(0)[0]), (0x04, 0x41));
+    assert_eq!(world.disk(0).count("discard"), 1);
+    world.assert_all_frames_are_there();
+}
+
 // --- the order of writes ---------------------------------------------------------
 
 fn two_ports() -> World {

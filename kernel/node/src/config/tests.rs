@@ -120,6 +120,47 @@ fn a_bad_value_is_named_with_key_text_and_place_and_the_one_before_it_stays() {
 }
 
 #[test]
+fn a_number_or_a_list_just_outside_of_its_limits_is_named_and_has_no_effect() {
+    let many = |count: usize| {
+        let list: Vec<String> = (0..count).map(|slot| slot.to_string()).collect();
+        list.join(",")
+    };
+    for (key, good, bad) in [
+        ("vlan", "1", "0"),
+        ("vlan", "4094", "4095"),
+        ("http", "1", "0"),
+        ("http", "65535", "65536"),
+        ("buffers", "2", "1"),
+        ("buffers", "1024", "1025"),
+        ("ram.1", "4K", "0"),
+        ("ram.1", "8K", "4097"),
+        ("cpus", "1", "0"),
+        ("panic", "86400", "86401"),
+        ("panic", "-1", "-"),
+        ("rw", &many(32), &many(33)),
+    ] {
+        let set = |value| alloc::format!("{key}={value}");
+        assert_eq!(problems(&config(&[(Source::File, &set(good))])), [""; 0]);
+        let config = config(&[(Source::File, &set(bad))]);
+        let problems = problems(&config);
+        assert_eq!(problems.len(), 1, "{key}={bad}");
+        assert!(problems[0].ends_with("; not used"), "{problems:?}");
+        let start = &bad[..bad.len().min(20)];
+        assert!(problems[0].contains(&set(start)), "{problems:?}");
+    }
+}
+
+#[test]
+fn what_is_not_built_yet_is_said_and_has_no_effect() {
+    let config = command_line("ublade.slot.0=wwn:1");
+    let problem = &problems(&config)[0];
+    assert!(
+        problem.ends_with("is not supported yet; it has no effect"),
+        "{problem}"
+    );
+}
+
+#[test]
 fn an_unknown_key_is_named() {
     for line in [
         "ublade.shelv=1",
