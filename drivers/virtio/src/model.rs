@@ -161,6 +161,15 @@ impl Machine {
         self.plain = Some((range, core::ptr::NonNull::from(memory).cast()));
     }
 
+    /// Lets its devices reach memory that somebody else lent.
+    ///
+    /// # Safety
+    /// The memory must stay for as long as a device of this machine is moved, be
+    /// exposed by address, and belong to whoever moves the driver and the device.
+    pub unsafe fn share(&self, memory: Range<u64>) {
+        self.memory.0.borrow_mut().push(memory);
+    }
+
     /// `count` frames.
     pub fn carve(&self, count: usize) -> Vec<Frame> {
         let memory = self
@@ -183,6 +192,7 @@ impl Machine {
             queues: Default::default(),
             doorbells: 0,
             quieted: 0,
+            is_deaf: false,
         }));
         (Device(device.clone()), Registers(device))
     }
@@ -296,6 +306,7 @@ struct Inner {
     queues: [Queue; 3],
     doorbells: u64,
     quieted: u64,
+    is_deaf: bool,
 }
 
 /// The device, as a test moves it.
@@ -429,16 +440,21 @@ impl Inner {
         self.memory.u32(element + 4).store(written, Relaxed);
         self.memory.u16(place.used + 2).store(used, Release);
         fence(SeqCst);
-        let wanted = if self.event_idx() {
+        if self.wants_interrupt(queue, before) {
+            self.queues[number].interrupts += 1;
+        }
+    }
+
+    /// Whether the driver wants to be told of what is returned at `index`.
+    fn wants_interrupt(&self, queue: u16, index: u16) -> bool {
+        let place = self.place(queue);
+        if self.event_idx() {
             let event = place.available + 4 + u64::from(place.size) * 2;
-            // By hand, not as the driver does it: one index was added, so it was
+            // By hand, not as the driver does it: one index is added, so it is
             // passed only if it is the one that is waited for.
-            self.memory.u16(event).load(Relaxed) == before
+            self.memory.u16(event).load(Relaxed) == index
         } else {
             self.memory.u16(place.available).load(Relaxed) & QUIET == 0
-        };
-        if wanted {
-            self.queues[number].interrupts += 1;
         }
     }
 
@@ -578,11 +594,22 @@ impl Device {
         self.0.borrow_mut().put_used(queue, id, written);
     }
 
+    /// How many chains of this queue it has returned, as its ring counts.
+    pub fn used_index(&self, queue: u16) -> u16 {
+        self.0.borrow().queues[usize::from(queue)].used
+    }
+
     /// Fault: says that everything up to `index` was returned.
     pub fn set_used_index(&self, queue: u16, index: u16) {
         let inner = self.0.borrow();
         let place = inner.place(queue);
         inner.memory.u16(place.used + 2).store(index, Release);
+    }
+
+    /// Fault: hears no doorbell, or does again. To whoever looks from outside that is a
+    /// driver that forgets to ring.
+    pub fn set_deaf(&self, is_deaf: bool) {
+        self.0.borrow_mut().is_deaf = is_deaf;
     }
 
     /// Fault: gives up.
@@ -605,6 +632,12 @@ impl Device {
     /// How often it was rung.
     pub fn doorbells(&self) -> u64 {
         self.0.borrow().doorbells
+    }
+
+    /// Whether it will interrupt when it returns the next chain of this queue.
+    pub fn will_interrupt(&self, queue: u16) -> bool {
+        let inner = self.0.borrow();
+        inner.wants_interrupt(queue, inner.queues[usize::from(queue)].used)
     }
 
     /// How often it interrupted for this queue.
@@ -733,6 +766,9 @@ impl Transport for Registers {
             "rung before it runs"
         );
         inner.doorbells += 1;
+        if inner.is_deaf {
+            return;
+        }
         inner.queues[usize::from(queue)].awake = true;
         if inner.profile.device == DeviceId::BLOCK {
             inner.answer_identity();

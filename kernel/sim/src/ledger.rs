@@ -50,6 +50,8 @@ pub enum Fault {
     FlushFailed,
     /// A disk answered nothing for a while.
     DiskHung,
+    /// A device said that it can not go on, or broke a rule of its ring.
+    DeviceTripped,
     /// Operations on one disk ended in another order than they came.
     OutOfOrder,
     /// A disk changed its size.
@@ -91,6 +93,7 @@ impl Fault {
         Self::DiskFault,
         Self::FlushFailed,
         Self::DiskHung,
+        Self::DeviceTripped,
         Self::OutOfOrder,
         Self::Resized,
         Self::MtuChanged,

@@ -15,6 +15,7 @@
 pub mod agenda;
 pub mod content;
 pub mod disk;
+pub mod driver;
 pub mod history;
 pub mod initiator;
 pub mod ledger;

@@ -166,8 +166,8 @@ fn hunt_all() -> ExitCode {
                 survivors += 1;
                 println!("{name:<22} SURVIVED {HUNT_MAX} seeds");
             }
-            Some(_) => println!("{name:<22} caught after {told}"),
-            None => {
+            Some(1) => println!("{name:<22} caught after {told}"),
+            _ => {
                 let first: String = panicked.lines().take(3).collect::<Vec<_>>().join(" ");
                 println!("{name:<22} caught, the node panicked: {first}");
             }

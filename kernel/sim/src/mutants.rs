@@ -3,11 +3,12 @@
 //! Each mutant is a node that is wrong in one way. The wrongness sits in a shim
 //! at the node's doors, between it and its card or its disk, and never in the
 //! product: a flush that the disk never sees is, from outside, a node that forgot
-//! to flush. A mutant that survives is a hole in the oracle.
+//! to flush. A driver that is wrong is planted in its device: a doorbell that the
+//! device does not hear is, from outside, one that was not rung. A mutant that
+//! survives is a hole in the oracle.
 
-use crate::disk::Drive;
+use crate::driver::{AnyCard, AnyDrive, CardDriver, DiskDriver, Slip};
 use crate::ledger::Ledger;
-use crate::network::Card;
 use crate::random::Random;
 use io::{
     Disk, Done, Frame, Geometry, Identity, Instant, Nic, Op, Outcome, Request, SECTOR_BYTES,
@@ -71,11 +72,19 @@ pub enum Mutant {
     StateUnflushed,
     /// What hosts set is answered and never written.
     StateUnwritten,
+    /// The driver of virtio-blk does not ring now and then.
+    VirtioDiskUnrung,
+    /// The driver of virtio-blk takes an answer for another's now and then.
+    VirtioDiskSwapped,
+    /// The driver of virtio-net does not ring now and then.
+    VirtioCardUnrung,
+    /// The driver of virtio-net takes more bytes for received than were, now and then.
+    VirtioCardTooLong,
 }
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 30] = [
         Self::FlushSwallowed,
         Self::CacheDenied,
         Self::FlushErrorSwallowed,
@@ -102,7 +111,29 @@ impl Mutant {
         Self::ReservationForgotten,
         Self::StateUnflushed,
         Self::StateUnwritten,
+        Self::VirtioDiskUnrung,
+        Self::VirtioDiskSwapped,
+        Self::VirtioCardUnrung,
+        Self::VirtioCardTooLong,
     ];
+
+    /// Of a wrong driver of a disk: which one, and what it does.
+    pub fn of_disk_driver(self) -> Option<(DiskDriver, Slip)> {
+        match self {
+            Self::VirtioDiskUnrung => Some((DiskDriver::Virtio, Slip::Unrung)),
+            Self::VirtioDiskSwapped => Some((DiskDriver::Virtio, Slip::Swapped)),
+            _ => None,
+        }
+    }
+
+    /// Of a wrong driver of a card, likewise.
+    pub fn of_card_driver(self) -> Option<(CardDriver, Slip)> {
+        match self {
+            Self::VirtioCardUnrung => Some((CardDriver::Virtio, Slip::Unrung)),
+            Self::VirtioCardTooLong => Some((CardDriver::Virtio, Slip::Swapped)),
+            _ => None,
+        }
+    }
 }
 
 /// A doorbell that is rung only for something new, as a real driver's is, and
@@ -124,7 +155,7 @@ impl Bell {
 
 /// A disk with a fault between it and the node, or none.
 pub struct BentDrive {
-    inner: Drive,
+    inner: AnyDrive,
     bend: Option<Mutant>,
     /// It is the disk that the node keeps its state on.
     is_own: bool,
@@ -143,7 +174,7 @@ pub struct BentDrive {
 impl BentDrive {
     /// The disk, bent.
     pub fn new(
-        inner: Drive,
+        inner: AnyDrive,
         bend: Option<Mutant>,
         is_own: bool,
         random: Random,
@@ -304,7 +335,7 @@ impl Disk for BentDrive {
 
 /// A card with a fault between it and the node, or none.
 pub struct BentCard {
-    inner: Card,
+    inner: AnyCard,
     bend: Option<Mutant>,
     random: Random,
     ledger: Rc<Ledger>,
@@ -318,7 +349,7 @@ pub struct BentCard {
 
 impl BentCard {
     /// The card, bent.
-    pub fn new(inner: Card, bend: Option<Mutant>, random: Random, ledger: Rc<Ledger>) -> Self {
+    pub fn new(inner: AnyCard, bend: Option<Mutant>, random: Random, ledger: Rc<Ledger>) -> Self {
         Self {
             inner,
             bend,

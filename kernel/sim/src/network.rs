@@ -14,6 +14,7 @@
 //! bytes nobody wrote for it.
 
 use crate::agenda::Agenda;
+use crate::driver::Trip;
 use crate::ledger::{Fault, Ledger};
 use crate::oracle::Oracle;
 use crate::random::Random;
@@ -73,6 +74,8 @@ pub struct Port {
     segment: usize,
     /// Frames that the node has lent and published.
     lent: usize,
+    /// The same, and those that a driver keeps until there is room in its ring.
+    held: usize,
     inbox: VecDeque<Vec<u8>>,
     /// The node wants to be woken by the next frame.
     pub armed: bool,
@@ -82,14 +85,58 @@ pub struct Port {
     pub in_transmit: usize,
     /// Until when the card keeps what it sent.
     pub stuck_until_us: u64,
+    /// When a driver is to be woken for what was sent, or never.
+    pub wakes_at_us: u64,
+    /// The card will do what it must not as soon as it is looked after.
+    pub trip: Option<Trip>,
     /// Frames received, frames sent.
     pub frames: (u64, u64),
 }
 
 impl Port {
-    /// Frames that lie in the receive ring, filled or not.
-    pub fn lent(&self) -> usize {
-        self.lent
+    /// Frames that the card has to receive into, filled or not.
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
+    /// The node lends a frame to receive into.
+    pub fn post(&mut self) {
+        self.unpublished += 1;
+        self.held += 1;
+    }
+
+    /// The node fetches the frame that arrived first.
+    pub fn fetch(&mut self) -> Option<Vec<u8>> {
+        let bytes = self.inbox.pop_front()?;
+        self.lent = self.lent.saturating_sub(1);
+        self.held -= 1;
+        Some(bytes)
+    }
+
+    /// The frame that arrived first is none.
+    pub fn skip(&mut self) {
+        self.inbox.pop_front();
+    }
+
+    /// The frame that arrived `later` frames after the one to fetch.
+    pub fn arrived(&self, later: usize) -> Option<&[u8]> {
+        self.inbox.get(later).map(Vec::as_slice)
+    }
+
+    /// A driver's card can receive `lent` frames, with those that it has, and has
+    /// `sending` to send or sent.
+    pub fn set_lent(&mut self, lent: usize, sending: usize) {
+        (self.lent, self.in_transmit) = (lent, sending);
+    }
+
+    /// What has arrived is lost with the card.
+    pub fn lose(&mut self) {
+        self.inbox.clear();
+    }
+
+    /// The node is awake.
+    pub fn disarm(&mut self) {
+        (self.armed, self.wakes_at_us) = (false, u64::MAX);
     }
 
     /// Frames that arrived and that the node has not fetched.
@@ -150,6 +197,11 @@ impl Network {
         }
     }
 
+    /// Where it tells what happens.
+    pub fn ledger(&self) -> &Rc<Ledger> {
+        &self.ledger
+    }
+
     /// Puts a port of the node on a segment.
     pub fn add_port(&mut self, segment: usize, mac: Mac, mtu: u16) {
         self.ports.push(Port {
@@ -158,11 +210,14 @@ impl Network {
             link: true,
             segment,
             lent: 0,
+            held: 0,
             inbox: VecDeque::new(),
             armed: false,
             unpublished: 0,
             in_transmit: 0,
             stuck_until_us: 0,
+            wakes_at_us: u64::MAX,
+            trip: None,
             frames: (0, 0),
         });
     }
@@ -190,12 +245,19 @@ impl Network {
     /// Forgets what the node's cards held: the node died.
     pub fn reset_ports(&mut self) {
         for port in &mut self.ports {
-            port.lent = 0;
+            (port.lent, port.held) = (0, 0);
             port.inbox.clear();
-            port.armed = false;
+            port.disarm();
+            port.trip = None;
             port.unpublished = 0;
             port.in_transmit = 0;
         }
+    }
+
+    /// When a card is to wake the node for what it has sent, or never.
+    pub fn wakes_at_us(&self) -> u64 {
+        let ports = self.ports.iter().map(|port| port.wakes_at_us);
+        ports.min().unwrap_or(u64::MAX)
     }
 
     /// Takes a host's cable out for a while.
@@ -250,7 +312,7 @@ impl Network {
     }
 
     /// A port of the node sends.
-    fn leave_port(&mut self, port: usize, bytes: &[u8]) {
+    pub fn leave_port(&mut self, port: usize, bytes: &[u8]) {
         if !self.ports[port].link {
             return;
         }
@@ -439,14 +501,13 @@ impl io::Nic for Card {
 
     fn post(&mut self, frame: Frame) {
         self.unposted.push(frame);
+        self.network.borrow_mut().ports[self.port].post();
         self.set_unpublished();
     }
 
     fn poll_rx(&mut self) -> Option<Frame> {
         let mut network = self.network.borrow_mut();
-        let port = &mut network.ports[self.port];
-        let bytes = port.inbox.pop_front()?;
-        port.lent -= 1;
+        let bytes = network.ports[self.port].fetch()?;
         drop(network);
         let mut frame = self.posted.pop_front().expect("as many as were lent");
         let room = frame.buffer_mut();
@@ -521,7 +582,7 @@ impl io::Nic for Card {
     }
 
     fn disarm(&mut self) {
-        self.network.borrow_mut().ports[self.port].armed = false;
+        self.network.borrow_mut().ports[self.port].disarm();
     }
 
     fn name(&self) -> &str {

@@ -246,6 +246,7 @@ impl Plain {
         self.cable = Rc::default();
         self.cable.borrow_mut().poison = poison;
         let (now, cable) = (self.now, Rc::clone(&self.cable));
+        self.machine.crash();
         self.machine.boot(|frames| {
             let card = Card {
                 cable,

@@ -63,6 +63,15 @@ fn geometry_of(plan: &DiskPlan) -> Geometry {
     }
 }
 
+/// Marks what a read has to fill.
+pub fn blank(request: &Request, frame: &mut Frame) {
+    if request.op == Op::Read {
+        let from = usize::from(request.data).min(WIRE_BYTES);
+        let to = (from + request.sectors as usize * SECTOR_BYTES).min(WIRE_BYTES);
+        frame.buffer_mut()[from..to].fill(UNREAD);
+    }
+}
+
 impl io::Disk for Drive {
     fn geometry(&self) -> &Geometry {
         &self.geometry
@@ -73,11 +82,7 @@ impl io::Disk for Drive {
     }
 
     fn submit(&mut self, request: Request, mut frame: Frame) {
-        if request.op == Op::Read {
-            let from = usize::from(request.data).min(WIRE_BYTES);
-            let to = (from + request.sectors as usize * SECTOR_BYTES).min(WIRE_BYTES);
-            frame.buffer_mut()[from..to].fill(UNREAD);
-        }
+        blank(&request, &mut frame);
         // Writes are looked up by their ticket; other marks may be shared.
         let same = |other: &Request| {
             request.op == Op::Write && other.op == Op::Write && other.ticket == request.ticket

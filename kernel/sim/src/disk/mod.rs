@@ -21,7 +21,7 @@ mod spindle;
 #[cfg(test)]
 mod tests;
 
-pub use drive::Drive;
+pub use drive::{Drive, blank};
 pub use spindle::{Blocks, Spindle};
 
 use io::WriteCache;

@@ -3,6 +3,7 @@
 use super::DiskPlan;
 use super::job::{Ended, Job, Version};
 use crate::content::{self, Sector, Value};
+use crate::driver::Trip;
 use crate::ledger::{Fault, Ledger};
 use crate::random::Random;
 use io::{Op, Outcome, Request, SECTOR_BYTES, WIRE_BYTES, WriteCache};
@@ -35,6 +36,12 @@ pub struct Spindle {
     pub faulty: bool,
     /// Whether any operation ever ended with an error.
     pub had_errors: bool,
+    /// Its device will do what it must not as soon as it is moved.
+    pub trip: Option<Trip>,
+    /// Its device is out of service until the next start.
+    pub is_out: bool,
+    /// Requests that a driver was given and has not given back.
+    pub with_driver: usize,
     /// Submitted by the node, not published with a kick.
     pub unpublished: usize,
     /// The capacity changed and nobody has looked yet.
@@ -70,6 +77,9 @@ impl Spindle {
             hung_until_us: 0,
             faulty: true,
             had_errors: false,
+            trip: None,
+            is_out: false,
+            with_driver: 0,
             unpublished: 0,
             resized: false,
             armed: false,
@@ -135,7 +145,7 @@ impl Spindle {
 
     /// Operations under way.
     pub fn busy(&self) -> usize {
-        self.jobs.len() + self.ended.len()
+        self.jobs.len() + self.ended.len() + self.with_driver
     }
 
     /// The value of a sector as a read would see it now.
@@ -254,7 +264,7 @@ impl Spindle {
     }
 
     /// Begins an operation. Returns its key.
-    pub(super) fn begin(&mut self, request: &Request, data: Vec<u8>) -> u64 {
+    pub fn begin(&mut self, request: &Request, data: Vec<u8>) -> u64 {
         self.check(request);
         let now_us = self.ledger.now_us();
         let key = self.keys;
@@ -454,26 +464,68 @@ impl Spindle {
         Some(ended)
     }
 
+    /// Whether something has ended or moves on by now.
+    pub fn has_news(&self) -> bool {
+        !self.ended.is_empty() || self.next_at <= self.ledger.now_us()
+    }
+
+    /// The next operation that ended, for a device: its key, how it went, and what
+    /// was read.
+    pub fn end_one(&mut self) -> Option<(u64, Outcome, Vec<u8>)> {
+        let ended = self.fetch()?;
+        Some((ended.key, ended.outcome, ended.data))
+    }
+
+    /// The device forgets one operation: any part of it happens, and nobody asks.
+    pub fn abandon(&mut self, key: u64) {
+        self.advance(self.ledger.now_us());
+        self.ended.retain(|ended| ended.key != key);
+        if let Some(at) = self.jobs.iter().position(|job| job.key == key) {
+            let job = self.jobs.remove(at);
+            self.cut_short(&job);
+        }
+        self.set_next_at();
+    }
+
+    /// The device is out of service until the next start.
+    pub fn stop(&mut self) {
+        self.lose_the_node();
+        self.had_errors = true;
+        self.flushes_refused += 1;
+        self.is_out = true;
+    }
+
+    /// Somebody looks at the capacity.
+    pub fn look_at_size(&mut self) -> u64 {
+        self.resized = false;
+        self.plan.sectors
+    }
+
+    fn cut_short(&mut self, job: &Job) {
+        if job.op != Op::Write || job.outcome != Outcome::Done {
+            return;
+        }
+        let landed = match job.stage {
+            0 => 0..0,
+            1 => 0..job.split,
+            _ => 0..job.sectors,
+        };
+        for (i, sector) in content::sectors(&job.data).iter().enumerate() {
+            if !landed.contains(&(i as u64)) && self.random.one_in(2) {
+                self.write(job.lba + i as u64, sector, job.key);
+            }
+        }
+    }
+
     /// The node died: of what is under way any part happens, then silence.
     pub fn lose_the_node(&mut self) {
         self.advance(self.ledger.now_us());
         for job in std::mem::take(&mut self.jobs) {
-            if job.op != Op::Write || job.outcome != Outcome::Done {
-                continue;
-            }
-            for (i, sector) in content::sectors(&job.data).iter().enumerate() {
-                let landed = match job.stage {
-                    0 => 0..0,
-                    1 => 0..job.split,
-                    _ => 0..job.sectors,
-                };
-                if !landed.contains(&(i as u64)) && self.random.one_in(2) {
-                    self.write(job.lba + i as u64, sector, job.key);
-                }
-            }
+            self.cut_short(&job);
         }
         self.ended.clear();
-        self.unpublished = 0;
+        (self.trip, self.is_out) = (None, false);
+        (self.unpublished, self.with_driver) = (0, 0);
         self.armed = false;
         self.set_next_at();
     }

@@ -1,7 +1,3 @@
-//! Device-side models: what the node's memory and, one day, its registers and
-//! rings look like from the other side.
-//!
-//! `dma` is the machine's memory. Models of virtio rings, AHCI, NVMe and network
-//! cards will lie beside it, each stricter than the hardware it stands for.
+//! What the simulated machine gives to drivers and their devices.
 
 pub(crate) mod dma;

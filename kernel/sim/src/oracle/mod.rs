@@ -393,8 +393,12 @@ impl Oracle {
 
     /// The write goes out (again) under this tag.
     pub fn write_sent(&mut self, from: Mac, to: Address, tag: u32, logical: &Rc<Logical>) {
+        let key = (from, to, tag);
         if logical.strict {
-            self.logicals.insert((from, to, tag), logical.clone());
+            self.logicals.insert(key, logical.clone());
+        } else {
+            // After 65,536 requests to one device Linux' tags begin anew.
+            self.logicals.remove(&key);
         }
     }
 

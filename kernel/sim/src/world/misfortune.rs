@@ -36,6 +36,7 @@ impl World {
                 let until_us = now_us + random.between(500, 80_000);
                 self.network.borrow_mut().ports[port].stuck_until_us = until_us;
                 self.ledger.count(Fault::TransmitStuck);
+                self.trip_card(port);
             }
             4..=6 => {
                 let longest_us = *random.pick(&[1_000, 20_000, 90_000, 400_000]);
@@ -53,6 +54,7 @@ impl World {
                 let until_us = now_us + random.between(5_000, longest_us);
                 self.spindles[disk].borrow_mut().hang(until_us);
                 self.ledger.count(Fault::DiskHung);
+                self.trip_disk(disk);
                 self.wake_for_disks();
             }
             11 => {
@@ -91,6 +93,34 @@ impl World {
                 let strict = self.strict;
                 self.network.borrow_mut().weather = weather(random, strict);
             }
+        }
+    }
+
+    /// Now and then a disk's device breaks, where it has a driver to notice.
+    fn trip_disk(&mut self, disk: usize) {
+        if !self.down
+            && let Some(trip) = self.drivers.disk_trip()
+        {
+            self.ledger
+                .say(|| format!("the device of disk {disk} {trip:?}"));
+            self.spindles[disk].borrow_mut().trip = Some(trip);
+            self.ledger.count(Fault::DeviceTripped);
+            self.has_tripped = true;
+        }
+    }
+
+    /// The same of a card. Somebody starts the node anew some time later.
+    fn trip_card(&mut self, port: usize) {
+        if !self.down
+            && let Some(trip) = self.drivers.card_trip()
+        {
+            self.ledger
+                .say(|| format!("the card at port {port} {trip:?}"));
+            self.network.borrow_mut().ports[port].trip = Some(trip);
+            self.ledger.count(Fault::DeviceTripped);
+            self.has_tripped = true;
+            let after_us = self.random.between(10_000, 600_000);
+            self.enter(after_us, Event::Strike(false));
         }
     }
 
@@ -170,7 +200,8 @@ impl World {
         let (ordered_us, refused) = self.ordered.take().unwrap_or((now_us, 0));
         // A disk that hangs does not keep the machine on.
         let in_time = now_us - ordered_us < node::limits::CLOSE_MAX_US;
-        if in_time && refused == self.flushes_refused() {
+        // A device that is out of service flushes nothing.
+        if in_time && refused == self.flushes_refused() && !self.has_tripped {
             for (index, spindle) in self.spindles.iter().enumerate() {
                 let left = spindle.borrow().in_cache();
                 if left > 0 {
@@ -212,6 +243,10 @@ impl World {
             self.restore(port);
         }
         self.paused_until_us = 0;
+        // A device that is out of service is used again by the next start.
+        if self.has_tripped {
+            self.crash(false);
+        }
         if self.down {
             self.boot();
         }

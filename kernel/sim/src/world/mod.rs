@@ -10,12 +10,14 @@
 //! arrive and disks finish in the middle of its work, and the processor can be
 //! taken away between any two turns.
 
+mod drivers;
 mod end;
 mod guests;
 mod misfortune;
 mod plan;
 mod turns;
 
+use self::drivers::Drivers;
 use self::plan::{Plan, disk_plan, machine_plan, own_plan, weather};
 use crate::agenda::Agenda;
 use crate::disk::Spindle;
@@ -99,6 +101,9 @@ pub struct World {
     /// The node's own disk, and where on it the state area begins.
     own: Option<(usize, u64)>,
     machine: Machine<Running>,
+    drivers: Drivers,
+    /// A device did what it must not since the node started.
+    has_tripped: bool,
     plan: Plan,
     hosts: Vec<Box<dyn Initiator>>,
     host_random: Vec<Random>,
@@ -198,6 +203,8 @@ impl World {
             spindles,
             own,
             machine: Machine::new(plan.frames_per_port * ports),
+            drivers: Drivers::choose(seed, storm, options.mutant),
+            has_tripped: false,
             idle_frames: vec![None; ports],
             plan,
             hosts: Vec::new(),
@@ -229,12 +236,14 @@ impl World {
         self.trouble_ends_us = self.random.between(span_us / 2, span_us * 3 / 2);
         self.ledger.say(|| {
             format!(
-                "seed {seed}: {} ports, {} disks, {} hosts, strict {}, storm {}, settings `{}`",
+                "seed {seed}: {} ports, {} disks, {} hosts, strict {}, storm {}, {:?} and {:?}, settings `{}`",
                 self.plan.macs.len(),
                 self.spindles.len(),
                 self.hosts.len(),
                 self.strict,
                 self.storm,
+                self.drivers.disks,
+                self.drivers.cards,
                 self.plan.settings
             )
         });

@@ -1,10 +1,8 @@
 //! The node: its starts, its turns, its sleep and its end.
 
 use super::{Event, Running, World};
-use crate::disk::Drive;
 use crate::ledger::Fault;
 use crate::mutants::{BentCard, BentDrive, Mutant};
-use crate::network::Card;
 use crate::oracle::View;
 use crate::wire::{Address, Mac};
 use io::Instant;
@@ -27,7 +25,9 @@ impl World {
         let random = &mut self.random;
         let mut cards = Vec::new();
         for port in 0..self.plan.macs.len() {
-            let card = Card::new(port, network, oracle, random.fork(2));
+            let card = self
+                .drivers
+                .card(port, network, oracle, &self.machine, random.fork(2));
             cards.push(BentCard::new(card, bend, random.fork(3), ledger.clone()));
         }
         let mut drives = Vec::new();
@@ -36,7 +36,8 @@ impl World {
             if bend == Some(Mutant::ExportsSwapped) && number < 2 && served > 1 {
                 spindle = 1 - number;
             }
-            let drive = Drive::new(number, &self.spindles[spindle]);
+            let spindle = &self.spindles[spindle];
+            let drive = self.drivers.drive(number, spindle, &self.machine, ledger);
             let is_own = self.own.is_some_and(|(own, _)| own == number);
             drives.push(Attached {
                 disk: BentDrive::new(drive, bend, is_own, random.fork(4), ledger.clone()),
@@ -69,6 +70,7 @@ impl World {
                 .started(keeps, |address| in_force(node, address));
         }
         self.down = false;
+        self.has_tripped = false;
         self.boots += 1;
         self.idle_frames.fill(None);
         self.ledger.say(|| "the node starts".into());
@@ -161,7 +163,8 @@ impl World {
             .map(|spindle| spindle.borrow().next_end_at())
             .min()
             .unwrap_or(u64::MAX);
-        let wake_us = deadline_us.min(ends_us).max(now_us + 1);
+        let sent_us = self.network.borrow().wakes_at_us();
+        let wake_us = deadline_us.min(ends_us).min(sent_us).max(now_us + 1);
         let latency_us = self.random.between(0, 20);
         self.schedule_turn(wake_us - now_us + latency_us);
     }
@@ -211,10 +214,10 @@ impl World {
         }
         for (index, port) in network.ports.iter().enumerate() {
             match self.idle_frames[index] {
-                None => self.idle_frames[index] = Some(port.lent()),
-                Some(frames) if frames != port.lent() => self.ledger.find(format!(
+                None => self.idle_frames[index] = Some(port.held()),
+                Some(frames) if frames != port.held() => self.ledger.find(format!(
                     "port {index} has {} frames in its ring with nothing to do, it had {frames}",
-                    port.lent()
+                    port.held()
                 )),
                 Some(_) => {}
             }
