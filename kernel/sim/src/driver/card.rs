@@ -291,7 +291,10 @@ impl<N: Nic, V: CardDevice> Nic for Driven<N, V> {
             (port.link, port.mtu, port.trip.take())
         };
         self.device.set_link(is_up, mtu);
-        if let Some(trip) = trip {
+        // One that is out of service already can do nothing more.
+        if let Some(trip) = trip
+            && self.device.is_running()
+        {
             self.has_tripped = true;
             self.device.trip(trip);
         }

@@ -154,7 +154,10 @@ impl<D: Disk, V: DiskDevice> Driven<D, V> {
             let (number, _) = self.jobs.swap_remove(at);
             self.device.answer(number, outcome, &data);
         }
-        if let Some(trip) = spindle.trip.take() {
+        // One that is out of service already can do nothing more.
+        if let Some(trip) = spindle.trip.take()
+            && self.device.is_running()
+        {
             spindle.had_errors = true;
             self.has_tripped = true;
             self.device.trip(trip);
