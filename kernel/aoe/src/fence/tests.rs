@@ -676,3 +676,33 @@ fn neighbours_and_the_same_places_of_other_exports_have_words_of_their_own() {
     let words: std::collections::BTreeSet<_> = words.collect();
     assert_eq!(words.len(), 8 * 32);
 }
+
+#[test]
+fn in_one_look_passes_who_meets_nobody_and_everybody_else_changes_nothing() {
+    // R-130 R-133
+    let mut fence = Fence::<8>::new();
+    let older = fence.pass(write(60, 8)).expect("nobody else is there");
+    for (first, sectors) in [(59, 2), (60, 8), (63, 1), (64, 1), (67, 1), (0, 61)] {
+        assert_eq!(fence.pass(write(first, sectors)), None, "{first} {sectors}");
+    }
+    assert_eq!(fence.pass(BARRIER), None);
+    assert_eq!(fence.len(), 1);
+    check_filter(&fence);
+    let before = fence
+        .pass(write(59, 1))
+        .expect("it ends where the other begins");
+    let behind = fence
+        .pass(write(68, 2))
+        .expect("it begins where the other ends");
+    let barrier = wait(&mut fence, BARRIER);
+    assert_eq!(fence.pass(write(900, 1)), None, "behind a barrier");
+    for ticket in [older, before, behind] {
+        fence.finish(ticket);
+    }
+    assert_eq!(fence.next(NOW), Some(Next::Start(barrier)));
+    assert_eq!(fence.pass(write(900, 1)), None, "beside a barrier");
+    fence.finish(barrier);
+    let last = fence.pass(write(900, 1)).expect("it is gone");
+    fence.finish(last);
+    check_empty(&fence);
+}
