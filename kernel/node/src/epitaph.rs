@@ -4,6 +4,7 @@
 //! keeping is known here, and so is where they are shown afterwards.
 
 use crate::Node;
+use crate::events::Event;
 use crate::tally;
 use core::fmt::{self, Write};
 use io::{Disk, Nic, Text};
@@ -17,10 +18,10 @@ const EVENTS: usize = 8;
 
 impl<N: Nic, D: Disk> Node<N, D> {
     /// A number that changes when the figures of
-    /// [`write_figures`](Self::write_figures) do.
+    /// [`write_figures`](Self::write_figures) may have: without a frame and without
+    /// anything of note they have not. It is asked for every second of a node at rest.
     pub fn happened(&self) -> u64 {
-        let work = self.total_work();
-        work.all() + work.all_failed() + self.events.noted()
+        self.events.count_of(Event::Received.into()) + self.events.noted()
     }
 
     /// Writes what is worth knowing of a node that may end at any moment: what it did,
