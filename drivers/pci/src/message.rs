@@ -1,4 +1,13 @@
 //! One message that wakes the node, by whichever mechanism the function has.
+//!
+//! There is no third one. A function without messages has a line, but at which pin of
+//! an interrupt controller the line of a slot ends stands in `_PRT`, in the firmware's
+//! own language (ACPI 6.5, 6.2.13), which is not read here. The register that seems to
+//! say it (PCI 3.0, 6.2.4) is a note of the BIOS for the controllers before that. Lines
+//! are shared, and one that is opened by a guess may be held up by somebody else for
+//! ever: then the machine stands. So a node does not wait for such a card. It takes
+//! naps, short ones while frames come and longer ones while none do. Of the cards that
+//! are driven the 8254x and the 8139C+ are of that kind, both of plain PCI.
 
 use crate::{ConfigSpace, Error, Function, Msi, MsiX, Resources};
 
