@@ -7,6 +7,12 @@
 //! A namespace has a queue pair of its own, so two disks share nothing but the
 //! controller's fate, and neither asks the other before it rings its doorbell. That
 //! fate is the guard's business: it brings a controller back that failed.
+//!
+//! Several pairs for one namespace would bring nothing here: they keep processors from
+//! waiting for each other, and one processor does all the work. What does not fit the
+//! pair's places waits in the disk's backlog, in order, and is told as places come
+//! free.
+//!
 //! A frame is lent to the controller as it is: its data is named page by page,
 //! the list of pages lies in its scratch, nothing is copied or allocated.
 //!
