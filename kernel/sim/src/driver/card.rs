@@ -310,8 +310,11 @@ impl<N: Nic, V: CardDevice> Nic for Driven<N, V> {
         if self.nic.arm() {
             return true;
         }
-        // A driver that has seen its device break a rule waits to take it out of service.
+        // A driver that has seen its device break a rule waits to take it out of service;
+        // what the device has by then is lost with it.
         if self.has_tripped || !self.device.is_running() {
+            self.pulled = 0;
+            self.network.borrow_mut().ports[self.port].lose();
             return false;
         }
         let name = self.nic.name();
