@@ -67,8 +67,17 @@ pub fn verb(house: &House, options: &Options) -> Result<(), Failure> {
         return Ok(());
     }
 
+    let step = Step::begin("count with other disks and cards");
+    let devices = bench::devices(&place, |on| step.detail(on.name));
+    step.end(if devices.is_ok() { "ok" } else { "FAIL" });
+    let devices = devices?;
+
     let step = Step::begin("compare with vblade");
-    let ours = bench::Ours { measured, copies };
+    let ours = bench::Ours {
+        measured,
+        copies,
+        devices,
+    };
     let compared = bench::compare_targets(&place, ours, &mut |line| step.detail(line));
     step.end(if compared.is_ok() { "ok" } else { "FAIL" });
     let compared = compared?;

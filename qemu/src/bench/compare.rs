@@ -9,6 +9,7 @@ use super::copies::Copies;
 use super::counter::Watch;
 use super::counts::{Effort, Measured, cheapest, counted};
 use super::crowd::{Crowd, crowd};
+use super::devices::OnDevices;
 use super::latency::{Latencies, Percentiles};
 use super::load::{Access, Contents, Load, Order, Trouble, Until};
 use super::rest::at_rest;
@@ -107,6 +108,8 @@ pub struct Ours {
     pub measured: Vec<Measured>,
     /// How much of a request's data its processor copies.
     pub copies: Copies,
+    /// What a read costs it with other devices.
+    pub devices: Vec<OnDevices>,
 }
 
 /// All that one run has shown.

@@ -156,7 +156,7 @@ pub(super) fn counted_on_memory(place: &Place) -> Result<Serving, Failure> {
 }
 
 /// The setting of a node that does not spin before it sleeps.
-const NO_SPINNING: &str = "ublade.poll=0";
+pub(super) const NO_SPINNING: &str = "ublade.poll=0";
 
 /// What a load costs at its cheapest, each figure on its own.
 #[derive(Clone, Copy, Debug)]

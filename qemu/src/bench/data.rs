@@ -24,6 +24,18 @@ pub fn json(all: &Comparison) -> String {
         })
     };
     let copies = all.ours.copies;
+    let devices: Vec<Value> = all
+        .ours
+        .devices
+        .iter()
+        .map(|on| {
+            json!({
+                "devices": on.name,
+                "instructions_per_read_of_1024": on.instructions,
+                "register_accesses": on.accesses,
+            })
+        })
+        .collect();
     let node: Vec<Value> = all
         .ours
         .measured
@@ -117,6 +129,7 @@ pub fn json(all: &Comparison) -> String {
             "write": copies.write,
             "read_of_a_ram_disk": copies.read_of_memory,
         },
+        "devices": devices,
         "comparison": rows,
         "idle": idle,
         "crowds": crowds,

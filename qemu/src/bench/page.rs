@@ -2,6 +2,7 @@
 
 use super::compare::{Comparison, Row, Spread};
 use super::copies::{Copies, MORE_BYTES};
+use super::devices::OnDevices;
 use super::load::Load;
 use super::svg::{self, Bar, Group, Times, escaped};
 use super::target::{MEMORY, Target};
@@ -92,6 +93,7 @@ pub fn page(all: &Comparison) -> String {
         })),
     );
     body.push_str(&copied(all.ours.copies));
+    body.push_str(&on_devices(&all.ours.devices));
     body.push_str(&crowds(all));
     body.push_str(&verified(all));
     body.push_str(&table(all));
@@ -204,6 +206,25 @@ fn copied(copies: Copies) -> String {
          <code>{COMMAND}</code></p>\n<div class=\"wide\"><table><tr><th>request<th>bytes\
          </tr>\n{rows}</table></div>\n",
         grouped(MORE_BYTES)
+    )
+}
+
+fn on_devices(all: &[OnDevices]) -> String {
+    let rows: String = all
+        .iter()
+        .map(|on| {
+            format!(
+                "<tr><td>{}<td>{}<td>{:.2}</tr>\n",
+                on.name,
+                grouped(on.instructions),
+                on.accesses
+            )
+        })
+        .collect();
+    format!(
+        "<h2>Other disks and cards</h2>\n<p>What a read of 1,024 bytes costs ublade at depth 32, \
+         where one device is another. <code>{COMMAND}</code></p>\n<div class=\"wide\"><table>\
+         <tr><th>disk, card<th>guest instructions<th>register accesses</tr>\n{rows}</table></div>\n"
     )
 }
 
@@ -339,6 +360,11 @@ pub(super) mod tests {
         Comparison {
             ours: Ours {
                 measured: Vec::new(),
+                devices: vec![OnDevices {
+                    name: "NVMe, virtio-net",
+                    instructions: 1234.0,
+                    accesses: 0.25,
+                }],
                 copies: Copies {
                     read: 0.0,
                     write: 3.0,

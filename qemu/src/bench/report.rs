@@ -53,6 +53,13 @@ pub fn comparison(all: &Comparison) -> String {
         text.push('\n');
     }
     text.push('\n');
+    for on in &all.ours.devices {
+        let _ = writeln!(
+            text,
+            "{:<24} {:>6.0} instructions, {:.2} register accesses a read of 1024 bytes at depth 32",
+            on.name, on.instructions, on.accesses
+        );
+    }
     for (idle, start) in all.idle.iter().zip(&all.starts) {
         let _ = writeln!(
             text,

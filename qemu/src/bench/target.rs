@@ -66,7 +66,7 @@ pub(super) const MEMORY: &str = "256M";
 /// The part of the disk that is used: it fits the rival's page cache with room.
 pub(super) const WINDOW_SECTORS: u64 = (16 << 20) / 512;
 /// A disk that moves no data and reads as zeros.
-const NULL: &str = "driver=null-co,size=1G,read-zeroes=on";
+pub(super) const NULL: &str = "driver=null-co,size=1G,read-zeroes=on";
 /// How long a target may take from QEMU's start to its first answer, under
 /// software emulation on a busy machine.
 const UP_WITHIN: Duration = Duration::from_secs(120);
@@ -137,9 +137,31 @@ impl Serving {
         contents: Contents,
     ) -> Result<Self, Failure> {
         let switch = Switch::new();
-        let mut recipe = recipe
-            .memory(MEMORY)
-            .nic(Nic::on(&switch, Mac::local(2)).mtu(9000));
+        let card = Nic::on(&switch, Mac::local(2)).mtu(9000);
+        Self::start_on(place, switch, recipe.nic(card), counter, contents)
+    }
+
+    /// Starts a node over the null disk with another card than virtio's.
+    pub(super) fn start_with_card(
+        place: &Place,
+        recipe: Recipe,
+        card: &'static str,
+        counter: Counter,
+    ) -> Result<Self, Failure> {
+        let switch = Switch::new();
+        let card = Nic::on(&switch, Mac::local(2)).model(card);
+        let recipe = recipe.nic(card);
+        Self::start_on(place, switch, recipe, Some(counter), Contents::Zeros)
+    }
+
+    fn start_on(
+        place: &Place,
+        switch: Switch,
+        recipe: Recipe,
+        counter: Option<Counter>,
+        contents: Contents,
+    ) -> Result<Self, Failure> {
+        let mut recipe = recipe.memory(MEMORY);
         if let Some(counter) = &counter {
             recipe = recipe.arguments(&["-plugin", &counter.argument()]);
         }
