@@ -15,15 +15,17 @@
 
 mod grammar;
 mod list;
+mod plain;
+mod told;
 mod value;
 
 pub use list::List;
+pub use plain::LogLevel;
+pub use told::{Complaint, HIDDEN, Problem, Said, Source};
 pub use value::{Part, Pin, SELECTORS_MAX, Selection, Selector};
 
 use crate::media::Partition;
-use crate::mgmt::address::{self, Wanted};
 use aoe::{Cache, Errors, Mac};
-use core::fmt;
 use grammar::{Form, entries};
 use io::Text;
 
@@ -43,56 +45,6 @@ pub const PROBLEMS_MAX: usize = 16;
 
 /// Who nobody is: an entry that lets a list be not empty and yet admit no one.
 const NOBODY: Mac = Mac([0; 6]);
-
-/// Where a setting came from. Parse in this order: the last one wins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Source {
-    /// Built in.
-    Default,
-    /// A DHCP server: harmless keys only.
-    Dhcp,
-    /// `ublade.conf` on a FAT volume.
-    File,
-    /// What was saved by API or console, on the boot disk.
-    Saved,
-    /// SMBIOS type 11 strings.
-    Smbios,
-    /// QEMU's fw_cfg.
-    FwCfg,
-    /// The kernel command line.
-    CommandLine,
-    /// Set while the node runs; gone with it unless it is saved.
-    Live,
-}
-
-impl Source {
-    const fn form(self) -> Form {
-        match self {
-            Self::CommandLine => Form::Words,
-            _ => Form::Lines,
-        }
-    }
-
-    /// What it is called.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Default => "default",
-            Self::Dhcp => "DHCP",
-            Self::File => "ublade.conf",
-            Self::Saved => "saved",
-            Self::Smbios => "SMBIOS",
-            Self::FwCfg => "fw_cfg",
-            Self::CommandLine => "command line",
-            Self::Live => "set",
-        }
-    }
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// A value and who said it.
 #[derive(Clone, Copy, Debug)]
@@ -119,36 +71,6 @@ pub struct Mask {
     pub slot: Option<u8>,
     /// Who.
     pub mac: Mac,
-}
-
-impl From<LogLevel> for log::LevelFilter {
-    fn from(level: LogLevel) -> Self {
-        match level {
-            LogLevel::Off => Self::Off,
-            LogLevel::Error => Self::Error,
-            LogLevel::Warn => Self::Warn,
-            LogLevel::Info => Self::Info,
-            LogLevel::Debug => Self::Debug,
-            LogLevel::Trace => Self::Trace,
-        }
-    }
-}
-
-/// How much is logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogLevel {
-    /// Nothing.
-    Off,
-    /// What failed.
-    Error,
-    /// What a person should look at.
-    Warn,
-    /// What a person wants to know.
-    Info,
-    /// What an engineer wants to know.
-    Debug,
-    /// Everything.
-    Trace,
 }
 
 /// What holds where nobody says anything, as it would be written. Keys of a slot,
@@ -185,71 +107,6 @@ pub(crate) fn mac(text: &str) -> Result<Mac, &'static str> {
         Complaint::Bad(what) | Complaint::NotYet(what) => what,
         Complaint::UnknownKey | Complaint::NotFromHere => "not an address",
     })
-}
-
-/// A setting that could not be used as it was written. `Display` is a sentence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The key.
-    pub key: Text<32>,
-    /// The value as written, cut where it is long.
-    pub text: Text<48>,
-    /// Which channel.
-    pub source: Source,
-    /// Which byte of the command line, or which line elsewhere; from 1.
-    pub at: u32,
-    /// What is wrong.
-    pub complaint: Complaint,
-}
-
-/// What is shown of a token: it is a secret.
-pub const HIDDEN: &str = "(hidden)";
-
-/// A setting as somebody wrote it, and who that was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Said {
-    /// The key.
-    pub key: Text<32>,
-    /// The value as written, cut where it is long.
-    pub text: Text<48>,
-    /// Which channel.
-    pub source: Source,
-}
-
-impl fmt::Display for Said {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={} ({})", self.key, self.text, self.source)
-    }
-}
-
-/// What is wrong with a setting. The texts go on after `key=value: `.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Complaint {
-    /// There is no such key.
-    UnknownKey,
-    /// The key may not come through this channel.
-    NotFromHere,
-    /// The value cannot be used; the one before it stays.
-    Bad(&'static str),
-    /// The value is good and kept, but has no effect in this version.
-    NotYet(&'static str),
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = match self.source.form() {
-            Form::Words => "byte",
-            Form::Lines => "line",
-        };
-        write!(f, "{}, {unit} {}: ", self.source, self.at)?;
-        write!(f, "{}={}: ", self.key, self.text)?;
-        match self.complaint {
-            Complaint::UnknownKey => f.write_str("no such setting; it has no effect"),
-            Complaint::NotFromHere => f.write_str("not taken from here; it has no effect"),
-            Complaint::Bad(what) => write!(f, "{what}; not used"),
-            Complaint::NotYet(what) => write!(f, "{what} is not supported yet; it has no effect"),
-        }
-    }
 }
 
 /// Every setting, typed. About 30 KiB: keep it in a static or in a box.
@@ -507,15 +364,15 @@ impl Config {
             "shelf" => put(&mut self.shelf, source, value::shelf(value).map(Some)),
             "export" => put(&mut self.export, source, value::selection(value, "auto")),
             "rw" => put(&mut self.rw, source, value::selection(value, "all")),
-            "cache" => put(&mut self.cache, source, cache(value)),
-            "errors" => put(&mut self.errors, source, errors(value)),
+            "cache" => put(&mut self.cache, source, plain::cache(value)),
+            "errors" => put(&mut self.errors, source, plain::errors(value)),
             "mask.all" => self.set_masks(source, None, value),
             "net.data" => {
                 put(&mut self.net_data, source, any_unless(value, "all"))?;
                 not_yet("a choice of ports", value == "all")
             }
             "net.mgmt" => put(&mut self.net_mgmt, source, any_unless(value, "first")),
-            "mtu" => put(&mut self.mtu, source, mtu(value)),
+            "mtu" => put(&mut self.mtu, source, plain::mtu(value)),
             "vlan" => {
                 const WHAT: &str = "a VLAN is a number from 1 to 4094";
                 let vlan = value::number(value, 4094, WHAT)?;
@@ -526,15 +383,15 @@ impl Config {
                 };
                 put(&mut self.vlan, source, vlan)
             }
-            "buffers" => put(&mut self.buffers, source, buffers(value)),
-            "ip" => put(&mut self.ip, source, ip(value)),
+            "buffers" => put(&mut self.buffers, source, plain::buffers(value)),
+            "ip" => put(&mut self.ip, source, plain::ip(value)),
             "hostname" => put(&mut self.hostname, source, value::text(value)),
             "syslog" => put(&mut self.syslog, source, value::text(value)),
             "ntp" => put(&mut self.ntp, source, value::text(value)),
-            "http" => put(&mut self.http, source, http(value)),
+            "http" => put(&mut self.http, source, plain::http(value)),
             "token" => put(&mut self.token, source, value::text(value)),
-            "cec" => put(&mut self.cec, source, on_or_off(value)),
-            "log" => put(&mut self.log, source, log_level(value)),
+            "cec" => put(&mut self.cec, source, plain::on_or_off(value)),
+            "log" => put(&mut self.log, source, plain::log_level(value)),
             "console" => {
                 // Several in one place are several consoles, as Linux has it.
                 let all = if self.console.source == source {
@@ -544,13 +401,13 @@ impl Config {
                 };
                 put(&mut self.console, source, value::text(all.as_str()))
             }
-            "panic" => put(&mut self.panic, source, panic(value)),
-            "watchdog" => put(&mut self.watchdog, source, watchdog(value)),
+            "panic" => put(&mut self.panic, source, plain::panic(value)),
+            "watchdog" => put(&mut self.watchdog, source, plain::watchdog(value)),
             "cpus" => {
-                put(&mut self.cpus, source, cpus(value))?;
+                put(&mut self.cpus, source, plain::cpus(value))?;
                 not_yet("more than one core", matches!(value, "1"))
             }
-            "poll" => put(&mut self.poll, source, poll(value)),
+            "poll" => put(&mut self.poll, source, plain::poll(value)),
             _ => self.set_of_slot(source, key, value),
         }
     }
@@ -576,12 +433,12 @@ impl Config {
             }
             "mask" => self.set_masks(source, Some(slot), value),
             "cache" => {
-                let cache = (slot, cache(value)?);
+                let cache = (slot, plain::cache(value)?);
                 self.slot_cache.retain(|cache| cache.value.0 != slot);
                 add(&mut self.slot_cache, source, cache, FULL)
             }
             _ => {
-                let errors = (slot, errors(value)?);
+                let errors = (slot, plain::errors(value)?);
                 self.slot_errors.retain(|errors| errors.value.0 != slot);
                 add(&mut self.slot_errors, source, errors, FULL)
             }
@@ -693,128 +550,6 @@ fn any_unless<const N: usize>(value: &str, default: &str) -> Result<Text<N>, Com
         Ok(Text::EMPTY)
     } else {
         value::text(value)
-    }
-}
-
-fn cache(value: &str) -> Result<Cache, Complaint> {
-    match value {
-        "writethrough" => Ok(Cache::WriteThrough),
-        "writeback" => Ok(Cache::WriteBack),
-        _ => Err(Complaint::Bad("a cache is writethrough or writeback")),
-    }
-}
-
-fn errors(value: &str) -> Result<Errors, Complaint> {
-    match value {
-        "ata" => Ok(Errors::Ata),
-        "silent" => Ok(Errors::Silent),
-        _ => Err(Complaint::Bad("errors are ata or silent")),
-    }
-}
-
-fn ip(value: &str) -> Result<Text<64>, Complaint> {
-    match Wanted::parse(value) {
-        Some(_) => value::text(value),
-        None => Err(Complaint::Bad(address::WHAT)),
-    }
-}
-
-fn mtu(value: &str) -> Result<Option<u16>, Complaint> {
-    const WHAT: &str = "an MTU is auto or a number from 576 to 9216";
-    if value == "auto" {
-        return Ok(None);
-    }
-    match value::number(value, 9216, WHAT)? {
-        0..576 => Err(Complaint::Bad(WHAT)),
-        mtu => Ok(Some(mtu as u16)),
-    }
-}
-
-fn buffers(value: &str) -> Result<Option<u16>, Complaint> {
-    // R-072 of the protocol: with 0 or 1 the Linux driver makes a disk it can never send to.
-    const WHAT: &str = "buffers are a number from 2 to 1024; Linux stands still with fewer";
-    match value::number(value, 1024, WHAT)? {
-        0 | 1 => Err(Complaint::Bad(WHAT)),
-        buffers => Ok(Some(buffers as u16)),
-    }
-}
-
-fn http(value: &str) -> Result<Option<u16>, Complaint> {
-    const WHAT: &str = "http is off or a port from 1 to 65535";
-    match value {
-        "off" => Ok(None),
-        _ => match value::number(value, 65535, WHAT)? {
-            0 => Err(Complaint::Bad(WHAT)),
-            port => Ok(Some(port as u16)),
-        },
-    }
-}
-
-fn on_or_off(value: &str) -> Result<bool, Complaint> {
-    match value {
-        "on" => Ok(true),
-        "off" => Ok(false),
-        _ => Err(Complaint::Bad("it is on or off")),
-    }
-}
-
-fn log_level(value: &str) -> Result<LogLevel, Complaint> {
-    match value {
-        "off" => Ok(LogLevel::Off),
-        "error" => Ok(LogLevel::Error),
-        "warn" => Ok(LogLevel::Warn),
-        "info" => Ok(LogLevel::Info),
-        "debug" => Ok(LogLevel::Debug),
-        "trace" => Ok(LogLevel::Trace),
-        _ => Err(Complaint::Bad(
-            "a log level is off, error, warn, info, debug or trace",
-        )),
-    }
-}
-
-/// As in Linux: positive waits, 0 halts for good, negative restarts at once.
-fn panic(value: &str) -> Result<Option<u32>, Complaint> {
-    const WHAT: &str = "panic is a number of seconds, 0 to halt, or -1 to restart at once";
-    match value.strip_prefix('-') {
-        Some(seconds) => value::number(seconds, 86_400, WHAT).map(|_| Some(0)),
-        None => match value::number(value, 86_400, WHAT)? {
-            0 => Ok(None),
-            seconds => Ok(Some(seconds as u32)),
-        },
-    }
-}
-
-fn watchdog(value: &str) -> Result<Option<u32>, Complaint> {
-    const WHAT: &str = "watchdog is off or a number of seconds from 5 to 600";
-    match value {
-        "off" => Ok(None),
-        _ => match value::number(value, 600, WHAT)? {
-            0..5 => Err(Complaint::Bad(WHAT)),
-            seconds => Ok(Some(seconds as u32)),
-        },
-    }
-}
-
-fn cpus(value: &str) -> Result<Option<u16>, Complaint> {
-    const WHAT: &str = "cpus is all or a number from 1 to 1024";
-    match value {
-        "all" => Ok(None),
-        _ => match value::number(value, 1024, WHAT)? {
-            0 => Err(Complaint::Bad(WHAT)),
-            cpus => Ok(Some(cpus as u16)),
-        },
-    }
-}
-
-fn poll(value: &str) -> Result<Option<u32>, Complaint> {
-    match value {
-        "adaptive" => Ok(None),
-        _ => value::number(
-            value,
-            1_000_000,
-            "poll is adaptive or microseconds up to 1000000",
-        )
-        .map(|us| Some(us as u32)),
     }
 }
 

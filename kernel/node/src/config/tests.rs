@@ -1,6 +1,7 @@
 //! One test a promise: precedence, places, and that nothing written stops us.
 
 use super::*;
+use crate::mgmt::address::Wanted;
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
