@@ -1,7 +1,7 @@
 //! Where things are.
 
 use qemu::{Failure, OrFail};
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 /// The checkout.
@@ -45,8 +45,53 @@ impl House {
         Ok(folder)
     }
 
+    /// Keeps `target/NAME` for whoever holds what this returns: two runs in it would
+    /// clear each other's files away. The lock goes with its process, however it ends.
+    ///
+    /// # Errors
+    /// If somebody else holds it.
+    pub fn alone_in(&self, name: &str) -> Result<Alone, Failure> {
+        let path = self.root.join("target").join(format!("{name}.lock"));
+        let place = path.display();
+        let lock = File::create(&path).or_fail(format_args!("cannot make {place}"))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Alone { _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(Failure::new(format!(
+                "another run is at work in target/{name} of this checkout: wait for its end, or \
+                 work in a clone of its own"
+            ))),
+            Err(TryLockError::Error(error)) => {
+                Err(Failure::new(format!("cannot lock {place}: {error}")))
+            }
+        }
+    }
+
     /// `path` as a person in the checkout would type it.
     pub fn short<'a>(&self, path: &'a Path) -> std::path::Display<'a> {
         path.strip_prefix(&self.root).unwrap_or(path).display()
+    }
+}
+
+/// A folder of `target/` kept for one run. See [`House::alone_in`].
+pub struct Alone {
+    _lock: File,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_kept_for_one_run_and_free_after_it() {
+        let root = std::env::temp_dir().join(format!("ublade-house-{}", std::process::id()));
+        fs::create_dir_all(root.join("target")).unwrap();
+        let house = House { root: root.clone() };
+        let first = house.alone_in("test").unwrap();
+        let refused = house.alone_in("test").err().unwrap();
+        assert!(refused.sentence().contains("target/test"));
+        assert!(house.alone_in("run").is_ok());
+        drop(first);
+        assert!(house.alone_in("test").is_ok());
+        fs::remove_dir_all(root).unwrap();
     }
 }

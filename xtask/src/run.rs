@@ -65,6 +65,7 @@ pub fn verb(house: &House, options: &Options) -> Result<(), Failure> {
     packages::ensure(&needs, &mut |line| eprintln!("{line}"))?;
     let built = build::build(house)?;
     let boot = build::files(&built);
+    let _alone = house.alone_in("run")?;
     let folder = house.fresh_folder("run")?;
     let disk = folder.join("disk.img");
     scratch_disk(&disk, options.disk_size)?;

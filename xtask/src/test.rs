@@ -174,6 +174,7 @@ pub fn verb(house: &House, options: &Options) -> Result<(), Failure> {
             options.only.as_deref().unwrap_or("that")
         )));
     }
+    let _alone = house.alone_in("test")?;
     let bench = Bench {
         house,
         logs: house.fresh_folder("test")?,
