@@ -5,7 +5,7 @@
 //! a frame means is the business of `aoe`; what a device does with one is behind
 //! [`io::Nic`] and [`io::Disk`]. The node adds what neither of them can know:
 //!
-//! - **the order of writes** across all ports (`pass_fence` in `step`);
+//! - **the order of writes** across all ports (`pass_fence` in `step/start`);
 //! - **durability**: a write is answered when it would survive a power cut, and
 //!   writes that end together share a flush (`station`);
 //! - **fairness with frames**: a disk that hangs keeps its share of them and no

@@ -10,7 +10,7 @@ pub const FRAMES_PER_PORT_MIN: usize = 16;
 
 /// Frames taken in a turn by a node with one port. Long enough to share a
 /// doorbell, short enough (some 5 us) that no answer waits for what came after
-/// it. With several ports every turn takes in all that is there (see `admit`).
+/// it. With several ports every turn takes in all that is there (see `step/admit`).
 pub const ADMIT_PER_TURN: usize = 32;
 
 /// Operations taken back from one disk in a turn. A memory disk ends what was

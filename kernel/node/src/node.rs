@@ -408,7 +408,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
         self.slept_us += now - self.now;
         // Every ring was empty when we fell asleep, and the first frame woke us.
         // If the processor itself was stopped meanwhile, the next turn takes in
-        // everything before an answer leaves (see `admit`).
+        // everything before an answer leaves (see `step/admit`).
         for port in &mut self.ports {
             port.seen_empty = now;
         }
