@@ -108,9 +108,10 @@ impl<N: Nic, D: Disk> fmt::Display for Line<'_, N, D> {
                 let port = &node.ports[index];
                 write!(f, "port {index}: {} {}", port.wire.mac, port.nic.name())?;
                 match port.link {
-                    true => write!(f, ", link up, MTU {}", port.wire.mtu),
-                    false => f.write_str(", no link"),
+                    true => write!(f, ", link up, MTU {}", port.wire.mtu)?,
+                    false => f.write_str(", no link")?,
                 }
+                f.write_str(if port.serves { "" } else { ", no AoE" })
             }
             Kind::MorePorts => write!(f, "and {} more ports", node.ports.len() - PORTS_SHOWN),
             Kind::Export(index) => {

@@ -265,7 +265,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
                 continue;
             }
             let port = &mut self.ports[index];
-            if port.link {
+            if port.speaks() {
                 let Some(mut frame) = port.spares.pop() else {
                     return false;
                 };

@@ -7,6 +7,8 @@ pub const PORTS_MAX: usize = 8;
 /// Fewest frames a port can live with: its spares, one request under way, and
 /// something left to receive into.
 pub const FRAMES_PER_PORT_MIN: usize = 16;
+/// Most frames of a port that carries no AoE: a page and a log need no more.
+pub const QUIET_FRAMES: usize = 64;
 
 /// Frames taken in a turn by a node with one port. Long enough to share a
 /// doorbell, short enough (some 5 us) that no answer waits for what came after

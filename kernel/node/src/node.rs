@@ -12,7 +12,7 @@ use crate::limits;
 use crate::mark::Mark;
 use crate::mgmt::Mgmt;
 use crate::plan::{self, Access, Candidate, Origin, Planned};
-use crate::port::Port;
+use crate::port::{self, Port};
 use crate::shelf::Shelf;
 use crate::state::{self, Loaded};
 use crate::station::Station;
@@ -134,7 +134,7 @@ pub struct Node<N, D> {
     /// When it was put together, and how long it has slept since.
     pub(crate) began: Instant,
     pub(crate) slept_us: u64,
-    /// Whether writes must be judged by age: there is more than one port.
+    /// Whether writes must be judged by age: more than one port carries them.
     pub(crate) aged: bool,
     /// Whether this turn is the first after a sleep.
     pub(crate) woken: bool,
@@ -214,7 +214,8 @@ impl<N: Nic, D: Disk> Node<N, D> {
         }
         let mut ports = open_ports(ports, frames, config, now);
         let buffers = config.buffers.value.unwrap_or_else(|| {
-            let least = ports.iter().map(|port| port.frames).min();
+            let serving = ports.iter().filter(|port| port.serves);
+            let least = serving.map(|port| port.frames).min();
             limits::buffers_of(least.unwrap_or(0))
         });
         let mut shelf = Shelf::new(plan.shelf);
@@ -263,11 +264,11 @@ impl<N: Nic, D: Disk> Node<N, D> {
             Some(area) => Keeper::new(area, export_keys, away),
             None => Keeper::none(),
         };
-        for port in ports.iter_mut().filter(|port| port.link) {
+        for port in ports.iter_mut().filter(|port| port.speaks()) {
             port.announcer.begin(now);
         }
         let mut node = Self {
-            aged: ports.len() > 1,
+            aged: ports.iter().filter(|port| port.serves).count() > 1,
             ports,
             stations,
             exports,
@@ -455,6 +456,14 @@ impl<N: Nic, D: Disk> Node<N, D> {
             self.warnings
                 .push("no network card was found; nothing can be served".to_string());
         }
+        let names = config.net_data.value;
+        for name in data_names(&names) {
+            if port::named(name, self.ports.iter().map(|port| &port.nic)).is_none() {
+                self.warnings.push(format!(
+                    "net.data={names}: {name} is no port; AoE is spoken on the others of the list, and nowhere else"
+                ));
+            }
+        }
         for (index, port) in self.ports.iter().enumerate() {
             if !port.link {
                 self.warnings.push(format!(
@@ -490,14 +499,23 @@ fn open_ports<N: Nic>(
     now: Instant,
 ) -> Vec<Port<N>> {
     let count = nics.len();
+    let serves = serving(&nics, config);
+    let serves_any = serves.contains(&true);
     let mut shares: Vec<Vec<Frame>> = (0..count).map(|_| Vec::new()).collect();
-    if count > 0 {
-        for (index, mut frame) in frames.take(FRAMES_MAX).enumerate() {
-            frame.set_home((index % count) as u8);
-            shares[index % count].push(frame);
-        }
+    let most = |serves: bool| match serves || !serves_any {
+        true => FRAMES_MAX,
+        false => limits::QUIET_FRAMES,
+    };
+    let mut turns = (0..count).cycle();
+    for mut frame in frames.take(FRAMES_MAX) {
+        let wants = |index: &usize| shares[*index].len() < most(serves[*index]);
+        let Some(index) = turns.by_ref().take(count).find(wants) else {
+            break;
+        };
+        frame.set_home(index as u8);
+        shares[index].push(frame);
     }
-    let open = |(nic, frames): (N, Vec<Frame>)| {
+    let open = |((nic, frames), serves): ((N, Vec<Frame>), bool)| {
         assert!(
             frames.len() >= limits::FRAMES_PER_PORT_MIN,
             "port {} gets {} frames and needs {}",
@@ -513,6 +531,7 @@ fn open_ports<N: Nic>(
             },
             nic,
             mtu_max: config.mtu.value.unwrap_or(u16::MAX),
+            serves,
             link: false,
             frames: frames.len(),
             lent: 0,
@@ -532,7 +551,27 @@ fn open_ports<N: Nic>(
         port.nic.kick();
         port
     };
-    nics.into_iter().zip(shares).map(open).collect()
+    nics.into_iter().zip(shares).zip(serves).map(open).collect()
+}
+
+/// Which cards carry AoE. A name that is nobody's is not made up for by another port:
+/// it may be the one that strangers are on.
+#[cold]
+fn serving<N: Nic>(nics: &[N], config: &Config) -> Vec<bool> {
+    let names = config.net_data.value;
+    let mut serves: Vec<bool> = nics.iter().map(|_| names.is_empty()).collect();
+    for name in data_names(&names) {
+        if let Some(index) = port::named(name, nics) {
+            serves[index] = true;
+        }
+    }
+    serves
+}
+
+/// The names in `net.data=`.
+fn data_names(names: &Text<64>) -> impl Iterator<Item = &str> {
+    let names = names.as_str().split(',').map(str::trim);
+    names.filter(|name| !name.is_empty())
 }
 
 #[cold]

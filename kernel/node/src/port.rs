@@ -9,7 +9,7 @@ use crate::limits::{RX_RESERVE, SHARE};
 use crate::tally::Traffic;
 use crate::waiting::Queue;
 use alloc::vec::Vec;
-use io::{Frame, Instant, Nic};
+use io::{Frame, Instant, Nic, Text};
 
 /// See the module's header.
 pub struct Port<N> {
@@ -19,6 +19,8 @@ pub struct Port<N> {
     pub wire: aoe::Port,
     /// The most of its MTU that is used.
     pub mtu_max: u16,
+    /// Whether AoE is spoken here; else only management may be.
+    pub serves: bool,
     /// Whether it had a link when it was last looked at.
     pub link: bool,
     /// Frames it owns.
@@ -41,6 +43,19 @@ pub struct Port<N> {
     pub announcer: Announcer,
     /// What has passed through it.
     pub traffic: Traffic,
+}
+
+/// The card that a setting names: by number (`0`, or as pages call it, `eth0`), by its
+/// place on the bus, by its address.
+#[cold]
+pub fn named<'a, N: Nic + 'a>(name: &str, nics: impl IntoIterator<Item = &'a N>) -> Option<usize> {
+    let number = name.strip_prefix("eth").unwrap_or(name).parse();
+    nics.into_iter().enumerate().position(|(index, nic)| {
+        let address = Text::<17>::format(format_args!("{}", aoe::Mac(nic.mac())));
+        number == Ok(index)
+            || nic.name().split_whitespace().next() == Some(name)
+            || name.eq_ignore_ascii_case(address.as_str())
+    })
 }
 
 impl<N: Nic> Port<N> {
@@ -99,6 +114,11 @@ impl<N: Nic> Port<N> {
     /// something waits for a spare: worth a look before the next interrupt.
     pub fn is_short(&self) -> bool {
         self.sending > self.frames / 2 || !self.queries.is_empty() || self.announcer.is_due()
+    }
+
+    /// Whether there is somebody to speak AoE to.
+    pub fn speaks(&self) -> bool {
+        self.serves && self.link
     }
 
     /// Reads link and MTU from the card. True if the link has just come up or the

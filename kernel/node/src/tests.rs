@@ -3,11 +3,14 @@
 //! Every test drives whole turns of [`Node::step`](crate::Node::step) and looks at
 //! what left the cards and what is on the disks.
 
+mod data_ports;
+
 use crate::closing::Order;
 use crate::events::{Event, Noted};
 use crate::fake::{Pace, Random, World, frames};
 use crate::limits;
 use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;

@@ -131,7 +131,7 @@ pub struct Config {
     pub errors: Setting<Errors>,
     /// `errors.N=`.
     pub slot_errors: List<Setting<(u8, Errors)>, PER_SLOT_MAX>,
-    /// `net.data=` as written; empty for all ports. Not used yet.
+    /// `net.data=` as written: the ports that carry AoE; empty for all.
     pub net_data: Setting<Text<64>>,
     /// `net.mgmt=` as written; empty for the first with a link.
     pub net_mgmt: Setting<Text<64>>,
@@ -367,10 +367,7 @@ impl Config {
             "cache" => put(&mut self.cache, source, plain::cache(value)),
             "errors" => put(&mut self.errors, source, plain::errors(value)),
             "mask.all" => self.set_masks(source, None, value),
-            "net.data" => {
-                put(&mut self.net_data, source, any_unless(value, "all"))?;
-                not_yet("a choice of ports", value == "all")
-            }
+            "net.data" => put(&mut self.net_data, source, any_unless(value, "all")),
             "net.mgmt" => put(&mut self.net_mgmt, source, any_unless(value, "first")),
             "mtu" => put(&mut self.mtu, source, plain::mtu(value)),
             "vlan" => {

@@ -62,8 +62,8 @@ fn every_key_is_read_and_only_unbuilt_features_are_reported() {
     assert_eq!(command_line("").http.value, Some(80));
     assert_eq!(command_line("ublade.http=off").http.value, None);
 
-    let config = command_line("ublade.net.data=0 ublade.cpus=2 ublade.slot.0=wwn:1");
-    assert_eq!(config.problems().len(), 3);
+    let config = command_line("ublade.cpus=2 ublade.slot.0=wwn:1");
+    assert_eq!(config.problems().len(), 2);
     assert!(
         config
             .problems()

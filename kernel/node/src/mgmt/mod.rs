@@ -28,6 +28,7 @@ use crate::config::{Config, SAID_MAX, Said};
 use crate::epitaph::EPITAPH_BYTES;
 use crate::events::Event;
 use crate::limits::SPARES_MIN;
+use crate::port;
 use crate::state::SETTINGS_BYTES_MAX;
 use address::Wanted;
 use alloc::boxed::Box;
@@ -156,18 +157,6 @@ impl Mgmt {
     }
 }
 
-/// A port that `net.mgmt=` names: by number, by its card's place, by address.
-fn named_port<N: Nic>(name: &str, node: &[crate::port::Port<N>]) -> Option<usize> {
-    node.iter().enumerate().position(|(index, port)| {
-        let place = port.nic.name().split_whitespace().next();
-        name.parse() == Ok(index)
-            || place == Some(name)
-            || name.eq_ignore_ascii_case(
-                Text::<17>::format(format_args!("{}", port.wire.mac)).as_str(),
-            )
-    })
-}
-
 impl<N: Nic, D: Disk> Node<N, D> {
     /// Opens the management plane as the settings want it: with `ip=off` only its
     /// console. `seed` is as random as
@@ -176,7 +165,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
     pub fn open_management(&mut self, config: &Config, boot: &crate::Boot<'_>, seed: u64) {
         let wanted = Wanted::parse(config.ip.value.as_str()).unwrap_or(Wanted::Dhcp);
         let name = config.net_mgmt.value;
-        let choice = match named_port(name.as_str(), &self.ports) {
+        let choice = match port::named(name.as_str(), self.ports.iter().map(|port| &port.nic)) {
             _ if wanted == Wanted::Off => Choice::Nowhere,
             Some(port) => Choice::Named(port),
             None => Choice::First,

@@ -32,6 +32,10 @@ impl<N: Nic, D: Disk> Node<N, D> {
             // an answer leaves makes the order harmless: no host has seen an
             // answer that a frame in a ring could undo. Ends: what is dropped
             // here receives again only after the next kick.
+            if !self.ports[index].serves {
+                moved |= self.admit_aside(now, index);
+                continue;
+            }
             let budget = if self.woken || self.aged {
                 self.ports[index].frames
             } else {
@@ -48,6 +52,32 @@ impl<N: Nic, D: Disk> Node<N, D> {
                 self.events.count(Event::Received.into());
                 self.take_in(now, frame);
                 moved = true;
+            }
+        }
+        moved
+    }
+
+    /// Takes in what has arrived at a port that carries no AoE.
+    #[cold]
+    #[inline(never)]
+    fn admit_aside(&mut self, now: Instant, index: usize) -> bool {
+        let mut moved = false;
+        for _ in 0..limits::ADMIT_PER_TURN {
+            let port = &mut self.ports[index];
+            let Some(frame) = port.nic.poll_rx() else {
+                break;
+            };
+            port.traffic.received += 1;
+            port.traffic.received_bytes += frame.len() as u64;
+            self.events.count(Event::Received.into());
+            moved = true;
+            if self.capture.is_on {
+                self.capture.take(now, Way::In, frame.home(), frame.wire());
+            }
+            if self.take_for_management(&frame) {
+                self.release(now, frame);
+            } else {
+                self.drop_frame(now, frame, aoe::Drop::NotForUs);
             }
         }
         moved

@@ -127,7 +127,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
     }
 
     pub(crate) fn announce_everywhere(&mut self, export: usize) {
-        for port in self.ports.iter_mut().filter(|port| port.link) {
+        for port in self.ports.iter_mut().filter(|port| port.speaks()) {
             port.announcer.add(export);
         }
     }

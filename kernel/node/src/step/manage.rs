@@ -77,8 +77,10 @@ impl<N: Nic, D: Disk> Node<N, D> {
                     port.wire.mtu
                 );
                 self.events.note(now, Event::LinkUp.into(), index as u32);
-                port.announcer.begin(now);
-                self.ask_on(1 << index);
+                if port.serves {
+                    port.announcer.begin(now);
+                    self.ask_on(1 << index);
+                }
             }
             (true, false) => {
                 log::warn!("port {index} ({}): link is down", port.nic.name());
@@ -93,7 +95,9 @@ impl<N: Nic, D: Disk> Node<N, D> {
                 );
                 self.events
                     .note(now, Event::MtuChanged.into(), index as u32);
-                port.announcer.add_all(exports);
+                if port.serves {
+                    port.announcer.add_all(exports);
+                }
             }
             _ => {}
         }

@@ -401,7 +401,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
             && self.node.ports.iter().filter(|port| port.link).count() > 1
             && !self.clients().any(is_here);
         let (used, offered) = (port.wire.mtu, port.nic.mtu());
-        used < 1600 && used == offered && !is_for_people
+        port.serves && used < 1600 && used == offered && !is_for_people
     }
 
     fn page_epitaph(&self, out: &mut Out<'_>) {
@@ -564,6 +564,9 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                 put!(out, "<tr><td><b>eth{at}</b>");
                 if self.facts.port == Some(at) {
                     out.put(" <span class=\"dim\">and this page</span>");
+                }
+                if !port.serves {
+                    out.put(" <span class=\"dim\">no AoE</span>");
                 }
                 put!(
                     out,

@@ -133,9 +133,10 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                 );
                 put!(
                     out,
-                    ",\"link\":{},\"mtu\":{},\"management\":{}",
+                    ",\"link\":{},\"mtu\":{},\"aoe\":{},\"management\":{}",
                     port.link,
                     port.wire.mtu,
+                    port.serves,
                     self.facts.port == Some(at)
                 );
                 put!(

@@ -118,6 +118,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     Bytes(traffic.received_bytes),
                     Bytes(traffic.sent_bytes)
                 );
+                out.put(if port.serves { "" } else { ", no AoE" });
                 Some(())
             }),
             Show::Clients => rows(at, out, &mut |at, out| {
