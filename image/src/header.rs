@@ -169,8 +169,11 @@ mod tests {
     #[test]
     fn memory_behind_the_file_is_asked_for() {
         let page = header();
-        assert_eq!(number(&page, field::INIT_BYTES, 4), 0x7_9000);
-        assert_eq!(number(&page, field::KERNEL_PARAGRAPHS, 4) * 16, 0x2_5000);
+        let init_bytes = number(&page, field::INIT_BYTES, 4);
+        let wanted = (0x7_b000 - layout::KERNEL).next_multiple_of(4096);
+        assert_eq!(init_bytes, wanted);
+        let kernel = number(&page, field::KERNEL_PARAGRAPHS, 4) * 16;
+        assert_eq!(kernel + layout::KERNEL, 0x2_7000);
     }
 
     #[test]
@@ -205,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_kernel_that_ends_before_it_starts_is_refused() {
-        assert!(boot_header(0x1fff, 0x3000, "").is_err());
+        assert!(boot_header(layout::KERNEL - 1, 0x3000, "").is_err());
         assert!(boot_header(0x3000, u64::MAX, "").is_err());
     }
 }

@@ -17,8 +17,9 @@ pub const HEADER_BYTES: usize = 0x1000;
 pub const SETUP: u64 = 0x1000;
 /// Where the setup code comes in when the whole file lies in low memory.
 pub const SETUP_WHOLE: u64 = SETUP + 0x20;
-/// What a Linux loader puts at 1 MiB starts here.
-pub const KERNEL: u64 = 0x2000;
+/// What a Linux loader puts at 1 MiB starts here: the sector behind the setup code, as
+/// nothing of it needs a page of its own.
+pub const KERNEL: u64 = 0x1200;
 /// 32-bit entry of the Linux boot protocol.
 pub const LINUX_32_ENTRY: u64 = KERNEL;
 /// 64-bit entry of the Linux boot protocol.

@@ -48,7 +48,9 @@ pub fn boot_file(door_elf: &[u8], kernel_elf: &[u8], version: &str) -> Result<Ve
     file.extend(pe::sbat(version).bytes());
     pad(&mut file);
     let file_end = file.len() as u64;
-    let memory_end = label.kernel_at(parcel) + u64::from(label.memory_bytes);
+    // Loaders put what they take for the kernel on a page, wherever it is in the file.
+    let unpacked = label.kernel_at(parcel - layout::KERNEL) + layout::KERNEL;
+    let memory_end = unpacked + u64::from(label.memory_bytes);
     let header = header::boot_header(file_end, memory_end, version)?;
     file[..header.len()].copy_from_slice(&header);
     let image = pe::Image {

@@ -88,9 +88,9 @@ fn the_header_asks_for_all_memory_that_file_and_kernel_use() {
     let Files { boot_file, elf, .. } = files();
     let bytes = boot_file[field::INIT_BYTES..][..4].try_into().unwrap();
     let memory = Elf::parse(elf).unwrap().memory_end() as usize;
-    // The kernel lies on a page behind its parcel.
+    // The kernel lies on a page behind its parcel, which is loaded from a page on.
     let parcel_end = parcel() + LABEL_BYTES + label(offset_of!(Label, packed_bytes));
-    let end = parcel_end.next_multiple_of(4096) + memory - layout::KERNEL as usize;
+    let end = (parcel_end - layout::KERNEL as usize).next_multiple_of(4096) + memory;
     assert_eq!(u32::from_le_bytes(bytes) as usize, end);
 }
 

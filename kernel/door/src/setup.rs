@@ -1,6 +1,6 @@
 //! Real mode: what a loader of the old kind starts, or none at all.
 //!
-//! A Linux loader has put the first 8 KiB of the boot file at some segment and
+//! A Linux loader has put the first nine sectors of the boot file at some segment and
 //! the rest at `code32_start`, and enters at offset 0x200, which is a jump to
 //! `setup`. A firmware's network card or CD, and our own boot sector, know
 //! nothing of that: they put the whole file into low memory in one piece (0x7c00
@@ -22,7 +22,7 @@ const SETUP: u16 = 0x1000;
 /// How far behind it a file comes in that was loaded as a whole.
 const WHOLE: u16 = 0x20;
 /// Where the kernel is in the boot file.
-const KERNEL: u32 = 0x2000;
+const KERNEL: u32 = 0x1200;
 
 global_asm!(
     r#"
