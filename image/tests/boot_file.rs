@@ -8,6 +8,7 @@ use image::header::field;
 use image::layout;
 use std::fs;
 use std::mem::{MaybeUninit, offset_of};
+use std::ops::Range;
 use std::sync::OnceLock;
 
 /// What was built.
@@ -57,10 +58,32 @@ fn the_boot_file_is_its_own_code_and_then_the_kernel() {
     let contents = parcel() + LABEL_BYTES;
     let contents = &boot_file[contents..][..label(offset_of!(Label, packed_bytes))];
     let mut kernel = vec![0; label(offset_of!(Label, kernel_bytes))];
-    unpack(contents, &mut kernel).unwrap();
+    let [start, end] = [
+        offset_of!(Label, relocations),
+        offset_of!(Label, relocations_end),
+    ]
+    .map(|field| label(field) - FIRST);
+    unpack(contents, &mut kernel, start..end).unwrap();
     let parsed = Elf::parse(elf).unwrap();
     assert_eq!(FIRST + kernel.len(), parsed.file_end() as usize);
-    assert!(kernel == elf[FIRST..parsed.file_end() as usize]);
+    let mut linked = elf[FIRST..parsed.file_end() as usize].to_vec();
+    assert!(end > start);
+    assert!(kernel[start..end] == linked[start..end]);
+    // What stands where addresses go is written over at the start.
+    for code in [&mut kernel, &mut linked] {
+        relocate(code, start..end);
+    }
+    assert!(kernel == linked);
+}
+
+/// Puts every address where it goes, for a kernel at address 0 (as `door::relocate`).
+fn relocate(code: &mut [u8], table: Range<usize>) {
+    for entry in table.step_by(24) {
+        let number = |at: usize| u64::from_le_bytes(code[at..at + 8].try_into().unwrap());
+        let place = number(entry) as usize - FIRST;
+        let addend = number(entry + 16).to_le_bytes();
+        code[place..place + 8].copy_from_slice(&addend);
+    }
 }
 
 #[test]

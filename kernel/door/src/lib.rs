@@ -18,4 +18,5 @@ pub mod handover;
 pub mod options;
 pub mod parcel;
 pub mod place;
+pub mod relocations;
 pub mod steps;

@@ -77,7 +77,7 @@ unsafe fn unpack_to(label: &Label, kernel: usize) -> Result<(), Damaged> {
     let room = ptr::with_exposed_provenance_mut(kernel + FIRST);
     // SAFETY: the memory is there and nobody else's (caller).
     let room = unsafe { slice::from_raw_parts_mut(room, label.kernel_bytes as usize) };
-    parcel::unpack(contents, room)
+    parcel::unpack(contents, room, label.table())
 }
 
 /// A broken invariant of ours or of the unpacker's.

@@ -2,16 +2,17 @@
 //!
 //! Label and contents stand at the end of the boot file, from the address
 //! `parcel` on. The contents are a zlib stream (RFC 1950) of the kernel's bytes
-//! from [`FIRST`] on, with its distances as [`distances`] has them; the checksum is the
-//! reason for that format, as a file that came over TFTP or off an old stick may
+//! from [`FIRST`] on, with its distances as [`distances`] has them and its relocations
+//! as [`relocations`] has; the checksum is the reason for that format, as a file that came over TFTP or off an old stick may
 //! not be what was made.
 //!
 //! The kernel goes to the next page behind the parcel, or, under UEFI, to memory
 //! that the firmware gives. Stack and page tables that the doors need before are
 //! the kernel's own, in the room that it has behind what is unpacked.
 
-use crate::distances;
+use crate::{distances, relocations};
 use core::mem::size_of;
+use core::ops::Range;
 use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
 
@@ -38,6 +39,10 @@ pub struct Label {
     pub tables: u32,
     /// Where its stack starts, downwards.
     pub stack_top: u32,
+    /// Where its relocations begin.
+    pub relocations: u32,
+    /// Where they end.
+    pub relocations_end: u32,
 }
 
 /// Bytes of the label.
@@ -54,11 +59,20 @@ impl Label {
             self.entry,
             self.tables,
             self.stack_top,
+            self.relocations,
+            self.relocations_end,
         ];
         for (place, field) in bytes.chunks_exact_mut(4).zip(fields) {
             place.copy_from_slice(&field.to_le_bytes());
         }
         bytes
+    }
+
+    /// Where in the contents the relocations are.
+    pub fn table(&self) -> Range<usize> {
+        let [start, end] = [self.relocations, self.relocations_end]
+            .map(|place| (place as usize).saturating_sub(FIRST));
+        start..end
     }
 
     /// Where the kernel's address 0 goes if the parcel is at `parcel`. The doors
@@ -72,8 +86,9 @@ impl Label {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damaged;
 
-/// Unpacks `contents` into `room`, which they fill.
-pub fn unpack(contents: &[u8], room: &mut [u8]) -> Result<(), Damaged> {
+/// Unpacks `contents` into `room`, which they fill. `table` is where in it the
+/// relocations are.
+pub fn unpack(contents: &[u8], room: &mut [u8], table: Range<usize>) -> Result<(), Damaged> {
     let flags = inflate_flags::TINFL_FLAG_PARSE_ZLIB_HEADER
         | inflate_flags::TINFL_FLAG_COMPUTE_ADLER32
         | inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
@@ -81,6 +96,7 @@ pub fn unpack(contents: &[u8], room: &mut [u8]) -> Result<(), Damaged> {
     let (status, _, written) = decompress(&mut state, contents, room, 0, flags);
     if status == TINFLStatus::Done && written == room.len() {
         distances::to_distances(room);
+        relocations::to_table(room, table);
         Ok(())
     } else {
         Err(Damaged)
@@ -108,7 +124,7 @@ mod tests {
         let mut places = kernel.clone();
         distances::to_places(&mut places);
         let mut room = vec![0; kernel.len()];
-        unpack(&compress_to_vec_zlib(&places, 9), &mut room).unwrap();
+        unpack(&compress_to_vec_zlib(&places, 9), &mut room, 0..0).unwrap();
         assert!(room == kernel);
     }
 
@@ -120,7 +136,7 @@ mod tests {
         for at in (0..packed.len()).step_by(97).chain([packed.len() - 1]) {
             let mut broken = packed.clone();
             broken[at] ^= 0x10;
-            assert_eq!(unpack(&broken, &mut room), Err(Damaged), "byte {at}");
+            assert_eq!(unpack(&broken, &mut room, 0..0), Err(Damaged), "byte {at}");
         }
     }
 
@@ -130,7 +146,11 @@ mod tests {
         let packed = compress_to_vec_zlib(&kernel, 9);
         let mut room = vec![0; kernel.len()];
         for end in (0..packed.len()).step_by(89).chain([packed.len() - 1]) {
-            assert_eq!(unpack(&packed[..end], &mut room), Err(Damaged), "{end}");
+            assert_eq!(
+                unpack(&packed[..end], &mut room, 0..0),
+                Err(Damaged),
+                "{end}"
+            );
         }
     }
 
@@ -138,7 +158,7 @@ mod tests {
     fn a_room_of_another_size_is_refused() {
         let packed = compress_to_vec_zlib(&kernel(), 9);
         for bytes in [0, 39_999, 40_001] {
-            assert_eq!(unpack(&packed, &mut vec![0; bytes]), Err(Damaged));
+            assert_eq!(unpack(&packed, &mut vec![0; bytes], 0..0), Err(Damaged));
         }
     }
 
@@ -151,6 +171,8 @@ mod tests {
             entry: 0,
             tables: 0,
             stack_top: 0,
+            relocations: 0,
+            relocations_end: 0,
         };
         let label_bytes = LABEL_BYTES as u32;
         assert_eq!(label(4096 - label_bytes).kernel_at(0x10_5000), 0x10_6000);
@@ -165,7 +187,9 @@ mod tests {
             memory_bytes: 3,
             entry: 4,
             tables: 5,
-            stack_top: 0x0102_0306,
+            stack_top: 6,
+            relocations: 7,
+            relocations_end: 0x0102_0308,
         };
         let bytes = label.to_bytes();
         for (place, value) in [
@@ -175,9 +199,11 @@ mod tests {
             (core::mem::offset_of!(Label, entry), 4),
             (core::mem::offset_of!(Label, tables), 5),
             (core::mem::offset_of!(Label, stack_top), 6),
+            (core::mem::offset_of!(Label, relocations), 7),
+            (core::mem::offset_of!(Label, relocations_end), 8),
         ] {
             assert_eq!(bytes[place], value);
         }
-        assert_eq!(bytes[20..], [6, 3, 2, 1]);
+        assert_eq!(bytes[28..], [8, 3, 2, 1]);
     }
 }
