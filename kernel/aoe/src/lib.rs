@@ -42,4 +42,4 @@ pub use ata::{Io, IoOp, Outcome, discard_ranges, io_of};
 pub use medium::{Cache, Errors, Health, Medium, Policy};
 pub use target::{Change, Target};
 pub use verdict::{Drop, Refusal, Verdict};
-pub use wire::{Address, Mac, Peek, Port, ask, peek, tag_of};
+pub use wire::{Address, Mac, Peek, Port, ask, echo, peek, tag_of};

@@ -141,6 +141,27 @@ pub fn tag_of(bytes: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(*tag))
 }
 
+/// Makes a request for sectors its own echo: to its sender, marked as an answer so
+/// that nobody sends it back again, every other byte as it came. Returns its length, or
+/// `None` if it is no such request, and then nothing is changed.
+///
+/// # Panics
+/// If `buffer` is shorter than `received` or than the shortest frame.
+#[inline]
+pub fn echo(port: &Port, buffer: &mut [u8], received: usize) -> Option<usize> {
+    let peek = peek(&buffer[..received])?;
+    if peek.response || peek.command != ata::COMMAND || peek.source.is_multicast() {
+        return None;
+    }
+    buffer.copy_within(6..12, 0);
+    buffer[6..12].copy_from_slice(&port.mac.0);
+    buffer[FLAGS + if peek.tagged { TAG_BYTES } else { 0 }] |= FLAG_RESPONSE;
+    if received < FRAME_BYTES_MIN {
+        buffer[received..FRAME_BYTES_MIN].fill(0);
+    }
+    Some(received.max(FRAME_BYTES_MIN))
+}
+
 /// Writes the question whether anybody answers for a slot of `shelf`, to everybody:
 /// a config read as an initiator sends it. Returns its length.
 ///
@@ -192,6 +213,7 @@ pub(crate) const FLAG_ERROR: u8 = 0x04;
 
 /// Command 0, issue ATA command.
 pub(crate) mod ata {
+    pub const COMMAND: u8 = 0;
     pub const FLAGS: usize = 24;
     /// Feature in a request, error in an answer.
     pub const ERROR: usize = 25;

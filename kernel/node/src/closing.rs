@@ -69,24 +69,6 @@ impl<N: Nic, D: Disk> Node<N, D> {
             .map(|closing| closing.order)
     }
 
-    /// Drops what arrives: there is no time left to answer it.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn turn_away(&mut self, now: Instant) -> bool {
-        let mut moved = false;
-        for port in &mut self.ports {
-            for _ in 0..limits::ADMIT_PER_TURN {
-                let Some(frame) = port.nic.poll_rx() else {
-                    break;
-                };
-                self.events.count(Event::TurnedAway.into());
-                port.release_aside(now, frame);
-                moved = true;
-            }
-        }
-        moved
-    }
-
     /// The next thing to do for the order. True if something was done.
     pub(crate) fn close(&mut self, now: Instant) -> bool {
         let Some(closing) = self.closing.as_mut().filter(|closing| !closing.is_done) else {

@@ -80,6 +80,8 @@ events! {
     ManagementDropped => "management_dropped",
     /// The management plane sent a frame.
     ManagementSent => "management_sent",
+    /// A request was sent back, or a read ended, to measure how fast that can be.
+    Measured => "measured",
     /// Somebody else answered under an address of ours.
     Conflict => "conflict",
     /// An export went offline, or stayed so, for somebody else has its address.

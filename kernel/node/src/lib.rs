@@ -38,6 +38,7 @@ mod histogram;
 mod keeper;
 pub mod limits;
 mod mark;
+mod measure;
 pub mod media;
 mod mgmt;
 mod node;

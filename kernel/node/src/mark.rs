@@ -27,7 +27,7 @@ pub enum Work {
     /// and its batch wait for.
     Carry = 5,
     /// The last flush of a disk before the machine stops, or a read from before
-    /// the node was made, or the node's own state. No host waits for any of them.
+    /// the node was made, or the node's own. No host waits for any of them.
     Farewell = 6,
 }
 
@@ -46,6 +46,9 @@ impl Mark {
 
     /// A part of the state area, or its flush.
     pub const STATE: Self = Self(2 | (Work::Farewell as u32) << 8);
+
+    /// A read of a node that measures a disk.
+    pub const MEASURE: Self = Self(3 | (Work::Farewell as u32) << 8);
 
     /// A mark without fence ticket.
     #[inline]

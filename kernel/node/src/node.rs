@@ -10,6 +10,7 @@ use crate::histogram::Histogram;
 use crate::keeper::{Keeper, Key};
 use crate::limits;
 use crate::mark::Mark;
+use crate::measure::{self, Measuring};
 use crate::mgmt::Mgmt;
 use crate::plan::{self, Access, Candidate, Origin, Planned};
 use crate::port::{self, Port};
@@ -138,6 +139,8 @@ pub struct Node<N, D> {
     pub(crate) aged: bool,
     /// Whether this turn is the first after a sleep.
     pub(crate) woken: bool,
+    /// What is measured, if anything is: then nothing is served.
+    pub(crate) measuring: Option<Measuring>,
     /// The order to stop, if there is one.
     pub(crate) closing: Option<Closing>,
     /// The time of the turn.
@@ -286,6 +289,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
             began: now,
             slept_us: 0,
             woken: false,
+            measuring: config.measure.value.map(Measuring::new),
             closing: None,
             now,
             last_tick: now,
@@ -444,6 +448,9 @@ impl<N: Nic, D: Disk> Node<N, D> {
     }
 
     fn warn_of(&mut self, config: &Config) {
+        if let Some(measuring) = &self.measuring {
+            self.warnings.push(measuring.warning().to_string());
+        }
         let problems = config.problems().iter().map(ToString::to_string);
         self.warnings.splice(0..0, problems);
         if config.problems_more() > 0 {
@@ -523,7 +530,8 @@ fn open_ports<N: Nic>(
             frames.len(),
             limits::FRAMES_PER_PORT_MIN
         );
-        let spares_wanted = limits::spares_of(frames.len());
+        let spares_wanted =
+            limits::spares_of(frames.len()) + measure::frames_of(config, frames.len());
         let mut port = Port {
             wire: aoe::Port {
                 mac: Mac(nic.mac()),

@@ -1372,6 +1372,96 @@ fn random_bytes_leave_every_frame_where_it_belongs() {
     }
 }
 
+// --- measuring ----------------------------------------------------------------
+
+#[test]
+fn a_node_that_echoes_sends_requests_back_and_executes_none() {
+    let mut world = quiet(World::build("shelf=5\nrw=all\nmeasure=echo").start());
+    let write = Ask::slot(0, 1).write(7, &sector(9));
+    let echoes = ask(&mut world, &write);
+    let mut expected = write;
+    expected[..6].copy_from_slice(&HOST);
+    expected[6..12].copy_from_slice(&[2, 0, 0, 0, 1, 0]);
+    expected[14] |= 8;
+    assert_eq!(echoes, [expected]);
+    assert_eq!(world.disk(0).count("write"), 0);
+    assert_eq!(count(&world, Event::Measured), 1);
+    let tagged = [
+        &[0; 12][..],
+        &[0x81, 0, 0, 5],
+        &Ask::slot(0, 2).read(0, 1)[12..],
+    ]
+    .concat();
+    let echo = ask(&mut world, &tagged).remove(0);
+    assert_eq!((echo.len(), echo[18]), (60, 0x18));
+    assert_eq!(echo[40..], [0; 20], "what lay behind it stays here");
+    // Two nodes that echo do not keep a frame between them.
+    assert_eq!(ask(&mut world, &echoes[0]), [[0; 0]; 0]);
+    // Whoever looks for it finds it.
+    assert_eq!(ask(&mut world, &Ask::everyone(3).config(0, b"")).len(), 1);
+    let mut warnings = world.node.warnings();
+    assert!(warnings.any(|warning| warning.contains("nothing is served")));
+}
+
+#[test]
+fn a_node_that_measures_a_disk_keeps_so_many_reads_there_and_nothing_else() {
+    let settings = "shelf=5\nrw=all\nmeasure=disk,4,8\nslot.0=serial:S0,offset=8K,length=40K";
+    let manual = |disk: &mut crate::fake::FakeDisk| disk.pace = Pace::Manual;
+    let mut world = World::build(settings).each_disk(manual).start();
+    world.pass(1_500_000);
+    world.assert_all_frames_are_there();
+    let reads = |world: &mut World| -> Vec<(u64, u32)> {
+        let disk = world.disk(0);
+        (0..disk.under_way())
+            .map(|index| (disk.operation(index).lba, disk.operation(index).sectors))
+            .collect()
+    };
+    assert_eq!(reads(&mut world), [(16, 8), (24, 8), (32, 8), (40, 8)]);
+    // Behind ten times 8 sectors the slice is at its end.
+    for _ in 0..8 {
+        world.disk(0).end(0, Outcome::Done);
+        world.settle();
+    }
+    assert_eq!(reads(&mut world), [(80, 8), (88, 8), (16, 8), (24, 8)]);
+    assert_eq!(count(&world, Event::Measured), 8);
+    world.disk(0).end(0, Outcome::Medium);
+    world.settle();
+    assert_eq!(reads(&mut world).len(), 4);
+    assert_eq!(count(&world, Event::Measured), 8);
+    world.left(0);
+    assert_eq!(
+        ask(&mut world, &Ask::slot(0, 1).write(0, &sector(1))),
+        [[0; 0]; 0]
+    );
+    assert_eq!(world.disk(0).count("write"), 0);
+    assert_eq!(ask(&mut world, &Ask::everyone(2).config(0, b"")).len(), 1);
+
+    world.node.order(Order::PowerOff);
+    world.disk(0).pace = Pace::AtOnce;
+    world.disk(0).end_all();
+    world.settle();
+    assert_eq!(world.node.closed(), Some(Order::PowerOff));
+    world.assert_all_frames_are_there();
+}
+
+#[test]
+fn a_small_port_keeps_frames_to_be_asked_with_while_its_disk_is_measured() {
+    let settings = "shelf=5\nmeasure=disk,64,17";
+    let mut world = World::build(settings).frames(16).start();
+    for _ in 0..100 {
+        world.turn();
+    }
+    let under_way = world.node.stations[0].under_way;
+    assert!((1..=4).contains(&under_way), "{under_way} of 16 frames");
+    world.left(0);
+    world.nic(0).deliver(&Ask::everyone(1).config(0, b""));
+    for _ in 0..10 {
+        world.turn();
+    }
+    assert_eq!(tags(&world.left(0)), [1]);
+    world.assert_all_frames_are_there();
+}
+
 // --- the end ------------------------------------------------------------------
 
 #[test]

@@ -20,7 +20,7 @@ mod told;
 mod value;
 
 pub use list::List;
-pub use plain::LogLevel;
+pub use plain::{LogLevel, Measure};
 pub use told::{Complaint, HIDDEN, Problem, Said, Source};
 pub use value::{Part, Pin, SELECTORS_MAX, Selection, Selector};
 
@@ -75,7 +75,7 @@ pub struct Mask {
 
 /// What holds where nobody says anything, as it would be written. Keys of a slot,
 /// and those whose default is nothing at all, have no line here.
-pub const DEFAULTS: [(&str, &str); 16] = [
+pub const DEFAULTS: [(&str, &str); 17] = [
     ("export", "auto"),
     ("rw", "none"),
     ("errors", "ata"),
@@ -91,6 +91,7 @@ pub const DEFAULTS: [(&str, &str); 16] = [
     ("watchdog", "30"),
     ("cpus", "all"),
     ("poll", "adaptive"),
+    ("measure", "off"),
     ("mask.all", ""),
 ];
 
@@ -167,6 +168,8 @@ pub struct Config {
     pub cpus: Setting<Option<u16>>,
     /// `poll=`: microseconds to spin before sleeping; `None` is adaptive.
     pub poll: Setting<Option<u32>>,
+    /// `measure=`: what is measured; `None` is to serve.
+    pub measure: Setting<Option<Measure>>,
     /// An address found no room: no list counts as empty any more.
     masks_full: bool,
     said: List<Said, SAID_MAX>,
@@ -233,6 +236,7 @@ impl Config {
             watchdog: Setting::default(Some(30)),
             cpus: Setting::default(None),
             poll: Setting::default(None),
+            measure: Setting::default(None),
             masks_full: false,
             said: List::new(Said {
                 key: Text::EMPTY,
@@ -405,6 +409,7 @@ impl Config {
                 not_yet("more than one core", matches!(value, "1"))
             }
             "poll" => put(&mut self.poll, source, plain::poll(value)),
+            "measure" => put(&mut self.measure, source, plain::measure(value)),
             _ => self.set_of_slot(source, key, value),
         }
     }

@@ -36,6 +36,20 @@ impl From<LogLevel> for log::LevelFilter {
     }
 }
 
+/// What a node measures of its machine instead of serving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// Cards: every request for sectors is sent back as it came.
+    Echo,
+    /// The first export's disk: it reads all the time, and nobody is answered.
+    Disk {
+        /// Reads under way at once.
+        depth: u8,
+        /// Sectors of each.
+        sectors: u8,
+    },
+}
+
 pub fn cache(value: &str) -> Result<Cache, Complaint> {
     match value {
         "writethrough" => Ok(Cache::WriteThrough),
@@ -155,5 +169,32 @@ pub fn poll(value: &str) -> Result<Option<u32>, Complaint> {
             "poll is adaptive or microseconds up to 1000000",
         )
         .map(|us| Some(us as u32)),
+    }
+}
+
+pub fn measure(value: &str) -> Result<Option<Measure>, Complaint> {
+    const WHAT: &str =
+        "measure is off, echo, or disk, reads at once up to 64, sectors of each up to 17";
+    let mut words = value.split(',');
+    let what = words.next();
+    let mut or_default = |default: u32, max: u32| match words.next() {
+        None => Ok(default as u8),
+        Some(text) => match number(text, max.into(), WHAT)? {
+            0 => Err(Complaint::Bad(WHAT)),
+            number => Ok(number as u8),
+        },
+    };
+    let measure = match what {
+        Some("off") => None,
+        Some("echo") => Some(Measure::Echo),
+        Some("disk") => Some(Measure::Disk {
+            depth: or_default(32, 64)?,
+            sectors: or_default(2, 17)?,
+        }),
+        _ => return Err(Complaint::Bad(WHAT)),
+    };
+    match words.next() {
+        None => Ok(measure),
+        Some(_) => Err(Complaint::Bad(WHAT)),
     }
 }

@@ -359,3 +359,33 @@ fn saved_settings_are_stronger_than_the_file_and_weaker_than_the_machine() {
         (Some(1500), Source::File)
     );
 }
+
+#[test]
+fn what_is_measured_is_a_word_and_two_small_numbers() {
+    let disk = |depth, sectors| Some(Measure::Disk { depth, sectors });
+    for (text, expected) in [
+        ("off", None),
+        ("echo", Some(Measure::Echo)),
+        ("disk", disk(32, 2)),
+        ("disk,1", disk(1, 2)),
+        ("disk,64,17", disk(64, 17)),
+    ] {
+        let config = config(&[(Source::File, &alloc::format!("measure={text}"))]);
+        assert_eq!(config.measure.value, expected, "{text}");
+        assert_eq!(config.problems(), [], "{text}");
+    }
+    for text in [
+        "",
+        "on",
+        "echo,1",
+        "disk,0",
+        "disk,65",
+        "disk,1,18",
+        "disk,1,2,3",
+        "disk,",
+    ] {
+        let config = config(&[(Source::File, &alloc::format!("measure={text}"))]);
+        assert_eq!(config.measure.value, None, "{text}");
+        assert_eq!(config.problems().len(), 1, "{text}");
+    }
+}

@@ -20,7 +20,7 @@ use io::{Disk, Frame, Instant, Nic, Op, Request};
 impl<N: Nic, D: Disk> Node<N, D> {
     /// Takes in what has arrived.
     pub(super) fn admit(&mut self, now: Instant) -> bool {
-        if self.closing.is_some() {
+        if self.closing.is_some() || self.measuring.is_some() {
             return self.turn_away(now);
         }
         let mut moved = false;
@@ -78,6 +78,33 @@ impl<N: Nic, D: Disk> Node<N, D> {
                 self.release(now, frame);
             } else {
                 self.drop_frame(now, frame, aoe::Drop::NotForUs);
+            }
+        }
+        moved
+    }
+
+    /// Takes in what arrives at a node that does not serve. One that stops drops it:
+    /// there is no time left to answer.
+    #[cold]
+    #[inline(never)]
+    fn turn_away(&mut self, now: Instant) -> bool {
+        let mut moved = self.begin_reads(now);
+        for index in 0..self.ports.len() {
+            if self.closing.is_none() && !self.ports[index].serves {
+                moved |= self.admit_aside(now, index);
+                continue;
+            }
+            for _ in 0..limits::ADMIT_PER_TURN {
+                let Some(frame) = self.ports[index].nic.poll_rx() else {
+                    break;
+                };
+                moved = true;
+                if self.closing.is_some() {
+                    self.events.count(Event::TurnedAway.into());
+                    self.release(now, frame);
+                } else if let Some(frame) = self.measure(now, frame) {
+                    self.take_aside(now, frame);
+                }
             }
         }
         moved

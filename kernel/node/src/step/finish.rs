@@ -67,6 +67,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
         match mark {
             Mark::EARLY => return drop(frame),
             Mark::STATE => return self.kept(now, frame, outcome),
+            Mark::MEASURE => return self.measured(now, frame, outcome),
             _ => {}
         }
         if outcome != Outcome::Done {
