@@ -170,6 +170,21 @@ pub trait Disk {
         false
     }
 
+    /// How many disks may still come behind the same adapter: their lists are made at
+    /// the start. One disk of an adapter speaks for all.
+    fn room(&self) -> usize {
+        0
+    }
+
+    /// A disk that has come behind the same adapter, each once. Asked after
+    /// [`Disk::tick`].
+    fn newcomer(&mut self) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        None
+    }
+
     /// Asks for an interrupt at the next end of an operation. True if something
     /// is already there, in which case the caller must not sleep.
     fn arm(&mut self) -> bool;

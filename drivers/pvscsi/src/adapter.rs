@@ -378,6 +378,11 @@ impl<R: Registers> Adapter for Pvscsi<R> {
         self.look_for_silence();
     }
 
+    fn tells_of_units(&self) -> bool {
+        // It could, by a ring of its own; a look at a target a second does the same.
+        false
+    }
+
     fn notice(&mut self) -> Option<Notice> {
         None
     }

@@ -123,6 +123,9 @@ pub trait Adapter {
     /// Looks at what changes rarely.
     fn tick(&mut self, now: Instant);
 
+    /// Whether it notices by itself that a unit came.
+    fn tells_of_units(&self) -> bool;
+
     /// What it noticed since it was last asked.
     fn notice(&mut self) -> Option<Notice>;
 

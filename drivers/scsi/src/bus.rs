@@ -11,8 +11,9 @@
 use crate::adapter::{Adapter, Address, Answer, Data, End, Mark, Notice};
 use crate::command::{Cdb, PARAMETERS};
 use crate::pages::Capacity;
-use crate::seat::{Look, Seat};
+use crate::seat::{Holder, Look, Seat};
 use crate::sense::Key;
+use crate::unit::Unit;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use io::{Done, Frame, Instant, Op, Outcome, Request, SECTOR_BYTES, WIRE};
@@ -21,6 +22,10 @@ use io::{Done, Frame, Instant, Op, Outcome, Request, SECTOR_BYTES, WIRE};
 const TRIES_MAX: u8 = 5;
 /// How long a command may be put off by a busy unit. Initiators give up later.
 const PATIENCE_US: u64 = 30_000_000;
+/// How often some targets are looked at for somebody new, and how many: all of the 64
+/// that QEMU's PVSCSI has take half a minute.
+const SEARCH_US: u64 = 1_000_000;
+const SEARCHED_AT_ONCE: usize = 4;
 
 /// See the module's header.
 pub(crate) struct Bus<A> {
@@ -29,6 +34,9 @@ pub(crate) struct Bus<A> {
     /// What is sent again with the next tick.
     waiting: VecDeque<(Mark, Frame)>,
     now: Instant,
+    /// Which target is looked at next for somebody new, and when.
+    searched: u8,
+    search_at: Instant,
 }
 
 /// What becomes of a command that ended.
@@ -48,6 +56,8 @@ impl<A: Adapter> Bus<A> {
             seats: Vec::new(),
             waiting: VecDeque::with_capacity(frames),
             now,
+            searched: 0,
+            search_at: now,
         }
     }
 
@@ -126,6 +136,9 @@ impl<A: Adapter> Bus<A> {
             };
             self.send(mark, frame);
         }
+        if !self.adapter.tells_of_units() && now >= self.search_at {
+            self.search();
+        }
         for disk in 0..self.seats.len() {
             self.ask(disk);
         }
@@ -151,14 +164,16 @@ impl<A: Adapter> Bus<A> {
                 self.lose(address);
                 let seat = self.seats.iter_mut().find(|seat| seat.address == address);
                 match seat {
-                    Some(seat) => seat.look_at = self.now,
-                    // Memory for disks is set aside at the start, so it takes another.
+                    Some(seat) if matches!(seat.holder, Holder::Disk) => seat.look_at = self.now,
+                    Some(seat) => seat.meet(address, self.now),
                     None => {
-                        let Address { target, unit } = address;
-                        log::warn!(
-                            "{}: a unit was plugged in at target {target} unit {unit}; restart the node to serve it",
-                            self.adapter.name()
-                        );
+                        if !self.meet(address) {
+                            let Address { target, unit } = address;
+                            log::warn!(
+                                "{}: a unit was plugged in at target {target} unit {unit}, and there is no room for one more; restart the node to serve it",
+                                self.adapter.name()
+                            );
+                        }
                     }
                 }
             }
@@ -171,7 +186,53 @@ impl<A: Adapter> Bus<A> {
         let Some(seat) = self.seats.iter_mut().find(|seat| seat.address == address) else {
             return;
         };
-        seat.lose(name, self.now);
+        match seat.holder {
+            Holder::Disk => seat.lose(name, self.now),
+            // Its question may be under way, and its answer is for nobody then.
+            _ => seat.leave(),
+        }
+    }
+
+    /// Gives the unit at `address` a seat and asks it what it is. False if there is none.
+    #[cold]
+    fn meet(&mut self, address: Address) -> bool {
+        let Some(seat) = self.seats.iter_mut().find(|seat| seat.is_free()) else {
+            return false;
+        };
+        seat.meet(address, self.now);
+        true
+    }
+
+    /// Where an adapter does not tell of units that come: looks at one target after the
+    /// other, a few at once.
+    #[cold]
+    fn search(&mut self) {
+        self.search_at = self.now + SEARCH_US;
+        for _ in 0..SEARCHED_AT_ONCE {
+            let target = self.searched;
+            let address = Address { target, unit: 0 };
+            let is_known = self.seats.iter().any(|seat| seat.address == address);
+            if !is_known && !self.meet(address) {
+                return;
+            }
+            self.searched = match target.checked_add(1) {
+                Some(next) if u16::from(next) < self.adapter.targets() => next,
+                _ => 0,
+            };
+        }
+    }
+
+    /// How many more disks there may be.
+    pub fn room(&self) -> usize {
+        let is_disk = |seat: &&Seat| matches!(seat.holder, Holder::Disk);
+        self.seats.len() - self.seats.iter().filter(is_disk).count()
+    }
+
+    /// A disk that has come, with its place.
+    #[cold]
+    pub fn newcomer(&mut self) -> Option<(u8, Unit)> {
+        let mut seats = (0..).zip(&mut self.seats);
+        seats.find_map(|(index, seat)| Some((index, seat.take_fresh()?)))
     }
 
     /// Asks a unit what there is to ask it.
@@ -208,9 +269,12 @@ impl<A: Adapter> Bus<A> {
             }
             Some(request) => command_of(request, &mut frame),
             None => {
-                let (cdb, bytes) = seat.asked.command();
+                let (cdb, bytes) = seat.command();
                 frame.buffer_mut()[..bytes].fill(0);
-                (cdb, Data::In { at: WIRE, bytes })
+                match bytes {
+                    0 => (cdb, Data::None),
+                    bytes => (cdb, Data::In { at: WIRE, bytes }),
+                }
             }
         };
         self.adapter.send(address, &cdb, data, mark, frame);

@@ -13,12 +13,13 @@ use crate::error::{Error, Skipped};
 use crate::pages::{Caching, Capacity, Inquiry, serial, units, unmap_limit, vital, vital_page};
 use crate::seat::Seat;
 use crate::sense::{Key, Sense};
+use crate::unit::{Unit, is_disk, is_usable};
 use alloc::rc::Rc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::hint::spin_loop;
-use io::{Frame, Geometry, Identity, SECTOR_BYTES, SLOT_BYTES, Text, WIRE, WriteCache, carve};
+use io::{Frame, SECTOR_BYTES, SLOT_BYTES, Text, WIRE, carve};
 use pci::Resources;
 
 /// How long a unit may take for one answer, getting ready included.
@@ -33,12 +34,14 @@ const PAGE_BYTES: u16 = 255;
 const TRANSFER_BYTES: u32 = (17 * SECTOR_BYTES) as u32;
 
 /// Finds the disks behind `adapter`, at most `disks_max`, in the order of their
-/// addresses. A [`Skipped`] ends the sentence `00:04.0 virtio-scsi: ...`.
+/// addresses. There is room for as many as make up `usual`, and for one more in any case,
+/// that come later (see [`io::Disk::newcomer`]). A [`Skipped`] ends the sentence `00:04.0 virtio-scsi: ...`.
 #[cold]
 pub fn attach<A: Adapter>(
     mut adapter: A,
     resources: &mut impl Resources,
     disks_max: usize,
+    usual: usize,
 ) -> Vec<Result<Disk<A>, Skipped>> {
     let first = Address { target: 0, unit: 0 };
     let skip = |address, error| vec![Err(Skipped { address, error })];
@@ -57,15 +60,27 @@ pub fn attach<A: Adapter>(
     let found = asker.search(disks_max);
     let (frames, now) = (resources.frames(), resources.now());
     let bus = Rc::new(RefCell::new(Bus::new(adapter, frames, now)));
-    found
-        .into_iter()
-        .map(|(address, unit)| {
-            let skipped = |error| Skipped { address, error };
-            let unit = unit.map_err(skipped)?;
-            let question = frame(resources).map_err(skipped)?;
-            Ok(seat(&bus, address, unit, frames, question))
-        })
-        .collect()
+    let found = found.into_iter().map(|(address, unit)| {
+        let skipped = |error| Skipped { address, error };
+        let unit = unit.map_err(skipped)?;
+        let question = frame(resources).map_err(skipped)?;
+        let (cache, serial) = (unit.geometry.write_cache, unit.identity.serial);
+        let seat = Seat::new(address, serial, cache, frames, question);
+        let seats = &mut bus.borrow_mut().seats;
+        seats.push(seat);
+        let index = seats.len() as u8 - 1;
+        Ok((index, unit))
+    });
+    let found: Vec<_> = found.collect();
+    let disks = bus.borrow().seats.len();
+    for _ in 0..usual.saturating_sub(disks).max(1) {
+        if let Ok(question) = frame(resources) {
+            let seat = Seat::free(frames, question);
+            bus.borrow_mut().seats.push(seat);
+        }
+    }
+    let disk = |(index, unit)| Disk::new(bus.clone(), index, unit);
+    found.into_iter().map(|found| found.map(disk)).collect()
 }
 
 /// A frame that is not one of the node's.
@@ -74,34 +89,6 @@ fn frame(resources: &mut impl Resources) -> Result<Frame, Error> {
     let memory = resources.dma(bytes, 512);
     let frame = memory.and_then(|memory| carve(memory).next());
     frame.ok_or(Error::NoMemory { bytes })
-}
-
-fn seat<A: Adapter>(
-    bus: &Rc<RefCell<Bus<A>>>,
-    address: Address,
-    unit: Unit,
-    frames: usize,
-    question: Frame,
-) -> Disk<A> {
-    let mut shared = bus.borrow_mut();
-    let index = shared.seats.len() as u8;
-    let name = Text::format(format_args!(
-        "{} {}:{}",
-        shared.adapter.name(),
-        address.target,
-        address.unit
-    ));
-    let (cache, serial) = (unit.geometry.write_cache, unit.identity.serial);
-    shared
-        .seats
-        .push(Seat::new(address, serial, cache, frames, question));
-    Disk::new(bus.clone(), index, unit.geometry, unit.identity, name)
-}
-
-/// What a unit said of itself.
-struct Unit {
-    geometry: Geometry,
-    identity: Identity,
 }
 
 /// Why a question has no answer.
@@ -219,15 +206,8 @@ impl<R: Resources> Asker<'_, R> {
             Err(NoAnswer::Gone) => return Ok(None),
             Err(other) => return Err(other.error(Opcode::INQUIRY)),
         };
-        const NOTHING: u8 = 0x1f;
-        if !inquiry.connected || inquiry.kind == NOTHING {
+        if !is_disk(&inquiry)? {
             return Ok(None);
-        }
-        if inquiry.kind != 0 {
-            return Err(Error::NotADisk { kind: inquiry.kind });
-        }
-        if inquiry.removable {
-            return Err(Error::Removable);
         }
         match self.ask(at, Cdb::test_unit_ready(), 0) {
             Err(NoAnswer::Refused(sense)) if sense.says_no_medium() => {
@@ -236,33 +216,10 @@ impl<R: Resources> Asker<'_, R> {
             Err(other) => return Err(other.error(Opcode::TEST_UNIT_READY)),
             Ok(_) => {}
         }
-        let capacity = self.capacity(at)?;
-        if capacity.block_bytes != SECTOR_BYTES as u32 {
-            return Err(Error::BlockSize {
-                bytes: capacity.block_bytes,
-            });
-        }
+        let capacity = is_usable(self.capacity(at)?)?;
         let caching = self.caching(at)?;
         let (serial, discard) = self.vital(at, &capacity)?;
-        Ok(Some(Unit {
-            geometry: Geometry {
-                sectors: capacity.blocks,
-                physical_exponent: capacity.physical_exponent,
-                alignment_offset: capacity.alignment_offset(),
-                read_only: caching.read_only,
-                write_cache: if caching.volatile {
-                    WriteCache::Volatile
-                } else {
-                    WriteCache::None
-                },
-                discard,
-            },
-            identity: Identity {
-                serial,
-                model: inquiry.model,
-                firmware: inquiry.firmware,
-            },
-        }))
+        Ok(Some(Unit::new(inquiry, serial, capacity, caching, discard)))
     }
 
     fn capacity(&mut self, at: Address) -> Result<Capacity, Error> {

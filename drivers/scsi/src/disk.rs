@@ -1,8 +1,9 @@
 //! One logical unit as a disk of the node.
 
-use crate::adapter::Adapter;
+use crate::adapter::{Adapter, Address};
 use crate::bus::Bus;
 use crate::pages::Capacity;
+use crate::unit::Unit;
 use alloc::rc::Rc;
 use core::cell::RefCell;
 use io::{Done, Frame, Geometry, Identity, Instant, Op, Outcome, Request, Text, WriteCache};
@@ -17,19 +18,30 @@ pub struct Disk<A> {
     name: Text<48>,
 }
 
+/// Where a unit is, for messages. Once for all adapters.
+#[cold]
+#[inline(never)]
+fn name_of(adapter: &str, Address { target, unit }: Address) -> Text<48> {
+    Text::format(format_args!("{adapter} {target}:{unit}"))
+}
+
 impl<A: Adapter> Disk<A> {
-    pub(crate) fn new(
-        bus: Rc<RefCell<Bus<A>>>,
-        index: u8,
-        geometry: Geometry,
-        identity: Identity,
-        name: Text<48>,
-    ) -> Self {
+    /// The disk whose seat is number `index`.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn new(bus: Rc<RefCell<Bus<A>>>, index: u8, unit: Unit) -> Self {
+        let name = {
+            let shared = bus.borrow();
+            name_of(
+                shared.adapter.name(),
+                shared.seats[usize::from(index)].address,
+            )
+        };
         Self {
             bus,
             index,
-            geometry,
-            identity,
+            geometry: unit.geometry,
+            identity: unit.identity,
             name,
         }
     }
@@ -88,6 +100,19 @@ impl<A: Adapter> io::Disk for Disk<A> {
             bus.fresh(self.index)
         };
         fresh.is_some_and(|capacity| self.resize(capacity))
+    }
+
+    fn room(&self) -> usize {
+        // Who is the first speaks for all of them.
+        match self.index {
+            0 => self.bus.borrow().room(),
+            _ => 0,
+        }
+    }
+
+    fn newcomer(&mut self) -> Option<Self> {
+        let (index, unit) = self.bus.borrow_mut().newcomer()?;
+        Some(Self::new(self.bus.clone(), index, unit))
     }
 
     fn arm(&mut self) -> bool {

@@ -75,6 +75,8 @@ struct Inner {
     stopped: bool,
     /// Answers the last one first.
     backwards: bool,
+    /// Does not tell of units that come.
+    keeps_quiet: bool,
     transfer_bytes_max: u32,
 }
 
@@ -126,6 +128,10 @@ impl Shelf {
 
     pub fn stop(&self) {
         self.0.borrow_mut().stopped = true;
+    }
+
+    pub fn keep_quiet(&self) {
+        self.0.borrow_mut().keeps_quiet = true;
     }
 
     pub fn answer_backwards(&self) {
@@ -402,6 +408,10 @@ impl Adapter for FakeAdapter {
     }
 
     fn tick(&mut self, _: Instant) {}
+
+    fn tells_of_units(&self) -> bool {
+        !self.0.borrow().keeps_quiet
+    }
 
     fn notice(&mut self) -> Option<Notice> {
         self.0.borrow_mut().notices.pop_front()

@@ -28,11 +28,13 @@ mod disk;
 mod error;
 #[cfg(test)]
 mod fake;
+mod newcomer;
 mod pages;
 mod seat;
 mod sense;
 #[cfg(test)]
 mod tests;
+mod unit;
 
 pub use adapter::{Adapter, Address, Answer, Data, End, Mark, Notice, SENSE_BYTES};
 pub use discovery::attach;

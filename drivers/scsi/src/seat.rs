@@ -5,22 +5,51 @@
 //! cache that nobody would flush, is served again. Everything else that comes to its
 //! place is named, once.
 //!
+//! **A seat may be free.** Memory is set aside at the start only, so there are seats for
+//! units that come later. Who comes is asked what it is (see [`newcomer`]); if that is a
+//! disk, the seat is its own for ever.
+//!
+//! [`newcomer`]: crate::newcomer
+//!
 //! **It may have lost power**, and with it writes that were answered and that no flush
 //! has made durable. We can not tell, so the next flush fails: that is how a host hears
 //! of it.
 
 use crate::adapter::{Address, End};
 use crate::command::Cdb;
+use crate::error::Skipped;
+use crate::newcomer::{Newcomer, Step};
 use crate::pages::{Caching, Capacity, serial, vital, vital_page};
 use crate::sense::Key;
+use crate::unit::Unit;
 use alloc::collections::VecDeque;
 use io::{Done, Frame, Instant, Op, Outcome, Request, Text, WriteCache};
 
 /// How often a unit that is gone is asked whether it is back.
 const LOOK_US: u64 = 2_000_000;
 
-/// One disk on the bus.
+/// Where nobody is.
+const NOWHERE: Address = Address {
+    target: u8::MAX,
+    unit: u16::MAX,
+};
+
+/// Whose a seat is.
+pub(crate) enum Holder {
+    Nobody,
+    /// A unit that is being asked what it is.
+    Newcomer(Newcomer),
+    /// One that is nothing for us; it was named.
+    Stranger,
+    /// A disk that has not been handed out yet.
+    Fresh(Unit),
+    /// A disk.
+    Disk,
+}
+
+/// One disk on the bus, or room for one.
 pub(crate) struct Seat {
+    pub holder: Holder,
     pub address: Address,
     pub ended: VecDeque<Done>,
     /// Its serial number, by which it is known again.
@@ -86,6 +115,7 @@ impl Seat {
         question: Frame,
     ) -> Self {
         Self {
+            holder: Holder::Disk,
             address,
             ended: VecDeque::with_capacity(frames),
             serial,
@@ -102,6 +132,63 @@ impl Seat {
             gone: false,
             look_at: Instant(0),
             has_stranger: false,
+        }
+    }
+
+    /// A seat that is free.
+    #[cold]
+    #[inline(never)]
+    pub fn free(frames: usize, question: Frame) -> Self {
+        let cache = WriteCache::None;
+        Self {
+            holder: Holder::Nobody,
+            ..Self::new(NOWHERE, Text::EMPTY, cache, frames, question)
+        }
+    }
+
+    /// Whether another unit could have it.
+    pub fn is_free(&self) -> bool {
+        matches!(self.holder, Holder::Nobody) && self.question.is_some()
+    }
+
+    /// Asks the unit at `address` what it is, from now on.
+    #[cold]
+    pub fn meet(&mut self, address: Address, now: Instant) {
+        self.address = address;
+        let mut newcomer = Newcomer::new();
+        // What is answered now was asked before.
+        newcomer.is_doubtful = self.question.is_none();
+        self.holder = Holder::Newcomer(newcomer);
+        self.look_at = now;
+    }
+
+    /// Nobody has it any more, and it was no disk.
+    #[cold]
+    pub fn leave(&mut self) {
+        self.address = NOWHERE;
+        self.holder = Holder::Nobody;
+    }
+
+    /// The disk that came, once.
+    pub fn take_fresh(&mut self) -> Option<Unit> {
+        if !matches!(self.holder, Holder::Fresh(_)) {
+            return None;
+        }
+        match core::mem::replace(&mut self.holder, Holder::Disk) {
+            Holder::Fresh(unit) => {
+                self.serial = unit.identity.serial;
+                self.cache.volatile = unit.geometry.write_cache == WriteCache::Volatile;
+                Some(unit)
+            }
+            _ => None,
+        }
+    }
+
+    /// The command of its question, and how many bytes are answered at most.
+    pub fn command(&self) -> (Cdb, usize) {
+        match &self.holder {
+            Holder::Newcomer(newcomer) => newcomer.command(),
+            _ => self.asked.command(),
         }
     }
 
@@ -124,10 +211,11 @@ impl Seat {
 
     /// The frame to ask with, if there is something to ask.
     pub fn question(&mut self, now: Instant) -> Option<Frame> {
-        let is_due = if self.gone {
-            now >= self.look_at
-        } else {
-            self.stale
+        let is_due = match self.holder {
+            Holder::Newcomer(_) => now >= self.look_at,
+            Holder::Disk if self.gone => now >= self.look_at,
+            Holder::Disk => self.stale,
+            _ => false,
         };
         let frame = self.question.take_if(|_| is_due)?;
         if self.gone {
@@ -143,7 +231,7 @@ impl Seat {
     /// Takes note of an answer that came in `frame`.
     #[cold]
     pub fn answered(&mut self, name: &str, now: Instant, frame: &mut Frame, end: End) -> Look {
-        let bytes = self.asked.command().1;
+        let bytes = self.command().1;
         let answer = match end {
             End::Good { missing } => {
                 let came = bytes.saturating_sub(missing as usize);
@@ -151,6 +239,10 @@ impl Seat {
             }
             _ => None,
         };
+        if let Holder::Newcomer(newcomer) = &mut self.holder {
+            let step = newcomer.answered(answer, end);
+            return self.step(name, now, step);
+        }
         // It had something to say first, or no time: it is asked again.
         let again = match end {
             End::Check(sense) => sense.key == Key::UNIT_ATTENTION,
@@ -198,6 +290,25 @@ impl Seat {
             log::warn!(
                 "{name}: what came to target {target} unit {unit} is not what was there; restart the node to serve it"
             );
+        }
+        Look::Nothing
+    }
+}
+
+impl Seat {
+    /// What a newcomer's answer leads to.
+    fn step(&mut self, name: &str, now: Instant, step: Step) -> Look {
+        let address = self.address;
+        match step {
+            Step::AskMore => return Look::AskMore,
+            // With the next tick.
+            Step::Again => self.look_at = now,
+            Step::Nobody => self.leave(),
+            Step::Refused(error) => {
+                self.holder = Holder::Stranger;
+                log::warn!("{name}: {}; skipped", Skipped { address, error });
+            }
+            Step::Is(unit) => self.holder = Holder::Fresh(unit),
         }
         Look::Nothing
     }

@@ -15,7 +15,7 @@ use std::vec;
 use std::vec::Vec;
 
 fn disks(shelf: &Shelf) -> Vec<Disk<FakeAdapter>> {
-    let found = attach(shelf.adapter(), &mut Machine::new(32), 8);
+    let found = attach(shelf.adapter(), &mut Machine::new(32), 8, 4);
     found
         .into_iter()
         .map(|disk| disk.unwrap_or_else(|skipped| panic!("{skipped}")))
@@ -23,7 +23,7 @@ fn disks(shelf: &Shelf) -> Vec<Disk<FakeAdapter>> {
 }
 
 fn errors(shelf: &Shelf) -> Vec<Error> {
-    let found = attach(shelf.adapter(), &mut Machine::new(32), 8);
+    let found = attach(shelf.adapter(), &mut Machine::new(32), 8, 4);
     found
         .into_iter()
         .filter_map(|disk| disk.err().map(|skipped| skipped.error))
@@ -110,7 +110,7 @@ fn what_is_not_a_disk_for_us_is_named_and_the_rest_is_found() {
             Error::BlockSize { bytes: 4096 },
         ]
     );
-    let found = attach(shelf.adapter(), &mut Machine::new(32), 8);
+    let found = attach(shelf.adapter(), &mut Machine::new(32), 8, 4);
     let good = found.iter().flatten().next().expect("one is good");
     assert_eq!(good.identity().serial.as_str(), "good");
     let text = found[3].as_ref().err().map(ToString::to_string);
@@ -521,4 +521,143 @@ fn an_adapter_that_stops_gives_everything_back_as_a_fault() {
     tickets.sort_unstable();
     assert_eq!(tickets, [0, 1, 2, 3, 4, 5]);
     assert!(!disk.tick(Instant(9_000_000)));
+}
+
+// --- units that come later ---------------------------------------------------------------
+
+/// The serial numbers of those that have come.
+fn come(disk: &mut Disk<FakeAdapter>) -> Vec<Disk<FakeAdapter>> {
+    core::iter::from_fn(|| disk.newcomer()).collect()
+}
+
+#[test]
+fn a_unit_that_comes_later_is_a_disk_like_those_of_the_start() {
+    for is_told in [true, false] {
+        let (shelf, mut disk) = one();
+        if !is_told {
+            shelf.keep_quiet();
+        }
+        assert_eq!(disk.room(), 3);
+        ticks(&mut disk, 1..4);
+        assert!(come(&mut disk).is_empty());
+        let mut unit = Unit::new("late");
+        unit.attentions
+            .push_back(refuse(Key::UNIT_ATTENTION, 0x29, 0));
+        unit.attentions.push_back(refuse(Key::NOT_READY, 0x04, 1));
+        shelf.put(3, 0, unit);
+        if is_told {
+            shelf.notice(Notice::Added(Address { target: 3, unit: 0 }));
+            ticks(&mut disk, 4..12);
+        } else {
+            // Every target is looked at, a few at a time.
+            ticks(&mut disk, 4..300);
+        }
+        let mut newcomers = come(&mut disk);
+        assert_eq!(newcomers.len(), 1, "told: {is_told}");
+        let late = &mut newcomers[0];
+        assert_eq!(late.name(), "00:05.0 fake-scsi 3:0");
+        assert_eq!(late.identity().serial.as_str(), "late");
+        assert_eq!(late.identity().model.as_str(), "MODEL DISK");
+        let geometry = late.geometry();
+        assert_eq!((geometry.sectors, geometry.physical_exponent), (4096, 3));
+        assert_eq!(geometry.write_cache, WriteCache::Volatile);
+        assert_eq!(outcome(late, Op::Write), Outcome::Done);
+        assert_eq!(outcome(late, Op::Flush), Outcome::Done);
+        assert_eq!(disk.room(), 2);
+        assert!(come(&mut disk).is_empty(), "each comes once");
+        // Its place is its own: gone, and known again.
+        shelf.take_away(3, 0);
+        assert_eq!(outcome(late, Op::Read), Outcome::Fault);
+        shelf.put(3, 0, Unit::new("late"));
+        ticks(late, 300..310);
+        assert_eq!(outcome(late, Op::Read), Outcome::Done);
+        assert!(come(&mut disk).is_empty());
+    }
+}
+
+#[test]
+fn what_comes_and_is_no_disk_for_us_keeps_its_seat_until_it_goes() {
+    let (shelf, mut disk) = one();
+    let with = |change: fn(&mut Unit)| {
+        let mut unit = Unit::new("x");
+        change(&mut unit);
+        unit
+    };
+    let changes: [fn(&mut Unit); 3] = [
+        |unit| unit.kind = 5,
+        |unit| unit.removable = true,
+        |unit| unit.block_bytes = 4096,
+    ];
+    for (target, change) in (1..).zip(changes) {
+        shelf.put(target, 0, with(change));
+        shelf.notice(Notice::Added(Address { target, unit: 0 }));
+    }
+    ticks(&mut disk, 1..20);
+    assert!(come(&mut disk).is_empty());
+    // There is no room for a fourth, until one goes or is another.
+    let fourth = Address { target: 9, unit: 0 };
+    shelf.put(9, 0, Unit::new("fourth"));
+    shelf.notice(Notice::Added(fourth));
+    ticks(&mut disk, 20..30);
+    assert!(come(&mut disk).is_empty());
+    shelf.notice(Notice::Removed(Address { target: 1, unit: 0 }));
+    shelf.notice(Notice::Added(fourth));
+    shelf.put(2, 0, Unit::new("second"));
+    shelf.notice(Notice::Added(Address { target: 2, unit: 0 }));
+    ticks(&mut disk, 30..50);
+    let serials: Vec<_> = come(&mut disk)
+        .iter()
+        .map(|disk| disk.identity().serial)
+        .collect();
+    assert_eq!(serials, [io::Text::new("fourth"), io::Text::new("second")]);
+    assert_eq!(disk.room(), 1);
+}
+
+#[test]
+fn a_unit_that_goes_while_it_is_asked_is_forgotten_and_another_is_not_taken_for_it() {
+    let (shelf, mut disk) = one();
+    let address = Address { target: 1, unit: 0 };
+    shelf.put(1, 0, Unit::new("first"));
+    shelf.notice(Notice::Added(address));
+    ticks(&mut disk, 1..2);
+    shelf.take_away(1, 0);
+    ticks(&mut disk, 2..9);
+    assert!(come(&mut disk).is_empty());
+    for halfway in 1..10 {
+        let seconds = halfway * 100;
+        shelf.put(1, 0, Unit::new("first"));
+        shelf.notice(Notice::Added(address));
+        ticks(&mut disk, seconds..seconds + halfway);
+        shelf.take_away(1, 0);
+        shelf.notice(Notice::Removed(address));
+        ticks(&mut disk, seconds + halfway..seconds + 10);
+        assert!(come(&mut disk).is_empty());
+        // The next one comes while the last question is still under way.
+        shelf.put(1, 0, Unit::new("second"));
+        shelf.notice(Notice::Added(address));
+        ticks(&mut disk, seconds + 10..seconds + 10 + halfway);
+        shelf.change(1, 0, |unit| unit.serial = "third");
+        shelf.notice(Notice::Added(address));
+        let number = halfway;
+        ticks(&mut disk, seconds + 50..seconds + 60);
+        if let Some(late) = come(&mut disk).pop() {
+            assert_eq!(late.identity().serial.as_str(), "third", "{number}");
+            return;
+        }
+    }
+    panic!("nobody came");
+}
+
+#[test]
+fn a_unit_that_is_never_ready_is_given_up() {
+    let (shelf, mut disk) = one();
+    let mut unit = Unit::new("slow");
+    for _ in 0..100 {
+        unit.attentions.push_back(refuse(Key::NOT_READY, 0x04, 1));
+    }
+    shelf.put(1, 0, unit);
+    shelf.notice(Notice::Added(Address { target: 1, unit: 0 }));
+    ticks(&mut disk, 1..60);
+    assert!(come(&mut disk).is_empty());
+    assert!(shelf.change(1, 0, |unit| unit.attentions.len() > 60));
 }

@@ -102,6 +102,8 @@ pub struct Scsi<T = Bus> {
     /// be lent.
     backlog: VecDeque<Waiting>,
     noticed: VecDeque<Notice>,
+    /// Whether it tells of every unit that comes.
+    tells: bool,
     indirect: bool,
     targets: u16,
     transfer_bytes_max: u32,
@@ -166,6 +168,7 @@ impl<T: Transport> Scsi<T> {
             // stopped: every frame, and for each unit the one of our own questions.
             backlog: VecDeque::with_capacity(frames + UNITS_MAX),
             noticed: VecDeque::with_capacity(2 * EVENTS_MAX),
+            tells: features & HOTPLUG != 0,
             indirect,
             targets: targets.saturating_add(1),
             transfer_bytes_max: sectors_max.saturating_mul(SECTOR_BYTES as u32),
@@ -257,6 +260,8 @@ impl<T: Transport> Scsi<T> {
             if let Some(notice) = notice(bytes) {
                 self.noticed.push_back(notice);
             }
+            // From here on we look ourselves.
+            self.tells &= kind(bytes) & event::MISSED == 0;
             frames[heard] = Some(returned.frame);
             heard += 1;
         }
@@ -293,10 +298,17 @@ const EVENT: Piece = Piece {
     device_writes: true,
 };
 
+/// The first word of an event.
+fn kind(bytes: &[u8]) -> u32 {
+    bytes
+        .first_chunk()
+        .map_or(0, |word| u32::from_le_bytes(*word))
+}
+
 /// What an event says, if it is of use.
 fn notice(bytes: &[u8]) -> Option<Notice> {
     let word = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
-    let kind = word(0)? & !event::MISSED;
+    let kind = kind(bytes) & !event::MISSED;
     let unit = bytes.get(4..12)?;
     let address = Address {
         target: unit[1],
@@ -412,6 +424,10 @@ impl<T: Transport> Adapter for Scsi<T> {
             self.look_for_silence();
             self.take_events();
         }
+    }
+
+    fn tells_of_units(&self) -> bool {
+        self.tells
     }
 
     fn notice(&mut self) -> Option<Notice> {

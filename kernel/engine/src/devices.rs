@@ -227,6 +227,19 @@ impl Disk for AnyDisk {
         disk!(self, disk => disk.fails_soon())
     }
 
+    fn room(&self) -> usize {
+        disk!(self, disk => disk.room())
+    }
+
+    fn newcomer(&mut self) -> Option<Self> {
+        match self {
+            Self::VirtioScsi(disk) => disk.newcomer().map(Self::VirtioScsi),
+            Self::Pvscsi(disk) => disk.newcomer().map(Self::Pvscsi),
+            // Nobody comes behind the others.
+            Self::Virtio(_) | Self::Ahci(_) | Self::Nvme(_) | Self::Ram(_) => None,
+        }
+    }
+
     fn arm(&mut self) -> bool {
         disk!(self, disk => disk.arm())
     }

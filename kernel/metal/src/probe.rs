@@ -34,7 +34,8 @@ const NAMESPACES_MAX: usize = 4;
 /// usual one (ICH9). More drives share what is left.
 const DRIVES_USUAL: usize = 6;
 
-/// Units that memory is set aside for on one SCSI adapter. More share what is left.
+/// Units that memory is set aside for on one SCSI adapter, those included that may come
+/// later. More share what is left.
 const UNITS_USUAL: usize = 4;
 
 /// Most units that are served of one SCSI adapter.
@@ -57,7 +58,7 @@ impl Found {
         machine: &mut Machine<'_>,
     ) {
         let name = Text::<48>::new(adapter.name());
-        for unit in scsi::attach(adapter, machine, UNITS_MAX) {
+        for unit in scsi::attach(adapter, machine, UNITS_MAX, UNITS_USUAL) {
             match unit {
                 Ok(unit) => self.add(disk(unit)),
                 Err(skipped) => leave_out(name, &skipped),
