@@ -123,7 +123,12 @@ impl<N: Nic, D: Disk> Node<N, D> {
             stand: Stand::Settled,
             other: None,
         };
-        self.claims.claims = self.exports.iter().map(|_| settled).collect();
+        let room = self
+            .newcomers
+            .as_ref()
+            .map_or(0, |newcomers| newcomers.room);
+        let claims = self.exports.len() + room;
+        self.claims.claims = (0..claims).map(|_| settled).collect();
         self.claims.tag = (seed ^ seed >> 32) as u32 | 1;
         for index in 0..self.exports.len() {
             if self.exports[index].online {

@@ -218,6 +218,9 @@ pub struct FakeDisk {
     pub fails_soon: bool,
     /// Something for `tick` to report.
     pub changed: bool,
+    /// Disks that come behind its adapter, and how many may.
+    pub coming: VecDeque<FakeDisk>,
+    pub room: usize,
     /// What the disk has been asked, by operation.
     pub asked: BTreeMap<&'static str, usize>,
     name: String,
@@ -254,6 +257,8 @@ impl FakeDisk {
             pace: Pace::AtOnce,
             fails_soon: false,
             changed: false,
+            coming: VecDeque::new(),
+            room: 0,
             asked: BTreeMap::new(),
             name: format!("00:{:02x}.0 fake-blk", index + 16),
             medium: vec![0; sectors as usize * 512],
@@ -354,6 +359,11 @@ impl FakeDisk {
         self.pace = Pace::AtOnce;
     }
 
+    /// Every byte of it is this one.
+    pub fn fill(&mut self, byte: u8) {
+        self.medium.fill(byte);
+    }
+
     /// Grows or shrinks the disk; `tick` reports it.
     pub fn resize(&mut self, sectors: u64) {
         self.medium.resize(sectors as usize * 512, 0);
@@ -451,6 +461,14 @@ impl Disk for FakeDisk {
 
     fn fails_soon(&self) -> bool {
         self.fails_soon
+    }
+
+    fn room(&self) -> usize {
+        self.room
+    }
+
+    fn newcomer(&mut self) -> Option<Self> {
+        self.coming.pop_front()
     }
 
     fn arm(&mut self) -> bool {

@@ -18,6 +18,7 @@ use crate::state::{self, Copy, Record, Saved};
 use crate::waiting::Queue;
 use crate::{Node, StateArea};
 use alloc::vec::Vec;
+use aoe::Target;
 use io::{DATA, Disk, Frame, Instant, Nic, Op, Outcome, Request, SECTOR_BYTES, Text, WIRE};
 
 /// How long the boot disk may take for one copy.
@@ -189,6 +190,44 @@ impl Keeper {
             Phase::Idle => self.is_dirty.then_some(soon),
             Phase::Settle | Phase::Write(_) | Phase::Flush => Some(self.began + PATIENCE_US),
         }
+    }
+
+    /// Records of disks that are away.
+    pub fn away(&self) -> &[u8] {
+        &self.away
+    }
+
+    /// Makes room for the names of `more` disks.
+    pub fn make_room(&mut self, more: usize) {
+        self.keys.reserve_exact(more);
+    }
+
+    /// A disk has come and is the next export, from sector `first` on: what was kept
+    /// of it is its target's again.
+    #[cold]
+    pub fn welcome(&mut self, key: Key, first: u64, target: &mut Target) {
+        if !self.is_kept() {
+            return;
+        }
+        let name = key.as_str().as_bytes();
+        let mut at = 0;
+        let mut found = None;
+        for kept in state::records(&self.away) {
+            let end = at + kept.raw.len();
+            if kept.key == name && kept.first == first {
+                target.restore(kept.config, kept.masks(), kept.members());
+                found = Some(at..end);
+            }
+            at = end;
+        }
+        if let Some(found) = found {
+            let len = self.away.len() - found.len();
+            self.away.copy_within(found.end.., found.start);
+            self.away.truncate(len);
+        }
+        self.keys.push(key);
+        // Its slot is worth keeping.
+        self.is_dirty = true;
     }
 
     /// Notes a change; false if it is kept nowhere.
@@ -702,6 +741,37 @@ mod tests {
         world.settle();
         assert_eq!(answers(&mut world), [1]);
         assert_eq!(world.disk(0).count("write"), 0);
+    }
+
+    #[test]
+    fn a_disk_that_comes_while_the_node_runs_has_what_was_set_on_it_and_its_slot() {
+        let mut three = disks();
+        three.push(FakeDisk::new(1, 4096));
+        three.push(FakeDisk::new(2, 4096));
+        let mut world = start(three);
+        let mut theirs = config(1, FORCE, b"theirs");
+        theirs[18] = 2;
+        world.nic(0).deliver(&theirs);
+        world.settle();
+        let mut disks = disks_of(world);
+        let [second, first] = [(); 2].map(|()| disks.pop().expect("it was there"));
+        disks[0].room = 3;
+        let mut world = start(disks);
+        let slot_of = |world: &World, export: usize| world.node.exports[export].planned.slot;
+        // A stranger gets none of the slots that are kept.
+        for disk in [FakeDisk::new(9, 4096), second, first] {
+            world.disk(0).coming.push_back(disk);
+            world.pass(300_000);
+            world.settle();
+        }
+        assert_eq!([1, 2, 3].map(|export| slot_of(&world, export)), [3, 2, 1]);
+        assert_eq!(world.node.exports[2].target.config_string(), b"theirs");
+        assert!(world.node.keeper.away().is_empty());
+        // And all of it is kept again.
+        let world = start(disks_of(world));
+        let slots: Vec<u8> = (0..4).map(|export| slot_of(&world, export)).collect();
+        assert_eq!(slots, [0, 1, 2, 3]);
+        assert_eq!(world.node.exports[2].target.config_string(), b"theirs");
     }
 
     #[test]

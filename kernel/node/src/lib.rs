@@ -41,6 +41,7 @@ mod mark;
 mod measure;
 pub mod media;
 mod mgmt;
+mod newcomer;
 mod node;
 pub mod plan;
 mod port;

@@ -4,7 +4,7 @@ use crate::banner::Banner;
 use crate::capture::Capture;
 use crate::claim::Claims;
 use crate::closing::Closing;
-use crate::config::Config;
+use crate::config::{Config, MASKS_MAX};
 use crate::events::Events;
 use crate::histogram::Histogram;
 use crate::keeper::{Keeper, Key};
@@ -12,6 +12,7 @@ use crate::limits;
 use crate::mark::Mark;
 use crate::measure::{self, Measuring};
 use crate::mgmt::Mgmt;
+use crate::newcomer::Newcomers;
 use crate::plan::{self, Access, Candidate, Origin, Planned};
 use crate::port::{self, Port};
 use crate::shelf::Shelf;
@@ -125,6 +126,8 @@ pub struct Node<N, D> {
     pub(crate) waiting: Waiting,
     /// What hosts have set, on its way to the boot disk.
     pub(crate) keeper: Keeper,
+    /// What is needed to take in disks that come, if any can.
+    pub(crate) newcomers: Option<Box<Newcomers>>,
     pub(crate) events: Events,
     /// Which addresses are surely ours.
     pub(crate) claims: Claims,
@@ -222,12 +225,14 @@ impl<N: Nic, D: Disk> Node<N, D> {
             limits::buffers_of(least.unwrap_or(0))
         });
         let mut shelf = Shelf::new(plan.shelf);
-        let stations: Vec<_> = disks
+        let mut stations: Vec<_> = disks
             .into_iter()
             .take(plan::DISKS_MAX)
             .map(|attached| Station::new(attached.disk))
             .collect();
-        let mut exports = Vec::with_capacity(plan.exports.len());
+        let room = stations.iter().map(|station| station.disk.room()).sum();
+        stations.reserve_exact(room);
+        let mut exports = Vec::with_capacity(plan.exports.len() + room);
         for (index, planned) in plan.exports.iter().enumerate() {
             if planned.online {
                 shelf.put(planned.slot, index as u8);
@@ -267,6 +272,9 @@ impl<N: Nic, D: Disk> Node<N, D> {
             Some(area) => Keeper::new(area, export_keys, away),
             None => Keeper::none(),
         };
+        let mut keeper = keeper;
+        keeper.make_room(room);
+        let newcomers = (room > 0).then(|| Newcomers::new(room, config, buffers, first_mac));
         for port in ports.iter_mut().filter(|port| port.speaks()) {
             port.announcer.begin(now);
         }
@@ -281,6 +289,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
             copies: (0..FRAMES_MAX).map(|_| Queue::EMPTY).collect(),
             waiting: Waiting::new(FRAMES_MAX),
             keeper,
+            newcomers,
             events: Events::new(),
             claims: Claims::none(),
             capture: Capture::new(),
@@ -583,7 +592,7 @@ fn data_names(names: &Text<64>) -> impl Iterator<Item = &str> {
 }
 
 #[cold]
-fn export<D: Disk>(
+pub(crate) fn export<D: Disk>(
     shelf: u16,
     planned: &Planned,
     station: &Station<D>,
@@ -603,10 +612,16 @@ fn export<D: Disk>(
     };
     let cache = config.cache_of(planned.slot);
     let medium = medium(planned, &planned.volume, station, serial, cache);
-    let masks: Vec<Mac> = config.masks_of(planned.slot).collect();
+    // And nobody, where the list ran over.
+    let mut masks = [Mac([0; 6]); MASKS_MAX + 1];
+    let mut count = 0;
+    for (place, mac) in masks.iter_mut().zip(config.masks_of(planned.slot)) {
+        *place = mac;
+        count += 1;
+    }
     let policy = Policy {
         errors: config.errors_of(planned.slot),
-        masks: &masks,
+        masks: &masks[..count],
     };
     Export {
         target: Target::new(address, medium, buffers, policy),

@@ -4,6 +4,7 @@
 //! what left the cards and what is on the disks.
 
 mod data_ports;
+mod newcomers;
 
 use crate::closing::Order;
 use crate::events::{Event, Noted};

@@ -7,7 +7,7 @@
 
 use super::disks::flow;
 use super::world::{self, CLIENT, NODE, blame, must, until};
-use crate::client::{AtaRequest, Client, Export, Flow, ata, command};
+use crate::client::{AtaRequest, Client, Export, Flow, Reply, ata, command};
 use crate::faulty::{Fault, FaultyDisk};
 use crate::network::Fate;
 use crate::pattern::{self, SECTOR_BYTES};
@@ -418,20 +418,48 @@ pub(super) fn unplugged_disks(context: &mut Context) -> Result<Report, Failure> 
     Ok(Report::new())
 }
 
-/// A disk that comes while the node runs is seen and named, and nothing else
-/// happens: memory for disks is set aside at the start.
+/// A disk that comes while the node runs, behind an adapter that tells of it and behind
+/// one that does not, is announced, is who it is and keeps what is written, and nobody
+/// else notices.
 fn plug_in(bench: &mut Bench<'_>) -> Result<(), Failure> {
-    let backing = json!({"driver": "null-co", "node-name": "newcomer", "size": 1 << 20});
-    let device = json!({
-        "driver": "scsi-hd", "id": "newcomer", "bus": "virtio.0", "drive": "newcomer",
-        "scsi-id": 3, "lun": 2,
-    });
-    let within = bench.context.seconds(20);
-    bench.node.qmp().run("blockdev-add", backing)?;
-    bench.node.qmp().device_add(device)?;
-    let sentence = "a unit was plugged in at target 3 unit 2; restart";
-    bench.node.wait_for(sentence, within)?;
-    bench.check(MODELS.len() - 1, 0, SECTORS, BEFORE)
+    for (serial, bus, target) in [("told", "virtio.0", 3), ("found", "vmware.0", 5)] {
+        let slot = bench.exports.len() as u8;
+        let disk = FaultyDisk::serve(bench.context.folder(), serial, SECTORS * SECTOR_BYTES)?;
+        bench.client.forget();
+        bench
+            .node
+            .qmp()
+            .run("blockdev-add", disk.block_node(serial))?;
+        bench.node.qmp().device_add(json!({
+            "driver": "scsi-hd", "id": serial, "bus": bus, "drive": serial, "serial": serial,
+            "scsi-id": target, "lun": 0, "write-cache": "on",
+        }))?;
+        bench.disks.push(disk);
+        let is_told = |reply: &Reply| reply.tag() == 0 && reply.address().slot == slot;
+        let told = bench.client.expect(bench.context.seconds(60), is_told);
+        must(told.is_some(), &bench.node, || {
+            format!("{serial} was plugged in and not announced as slot {slot}")
+        })?;
+        let exports = world::exports(
+            bench.context,
+            &bench.node,
+            &mut bench.client,
+            usize::from(slot) + 1,
+        )?;
+        bench.exports = exports;
+        let export = usize::from(slot);
+        let identity = bench
+            .client
+            .identify(&bench.exports[export], bench.context.seconds(20))
+            .map_err(blame(&bench.node))?;
+        must(identity.serial() == serial, &bench.node, || {
+            format!("slot {slot} is {} and not {serial}", identity.serial())
+        })?;
+        bench.write(export, 0, SECTORS, AFTER)?;
+        bench.check(export, 0, SECTORS, AFTER)?;
+        bench.check(MODELS.len() - 1, 0, SECTORS, BEFORE)?;
+    }
+    Ok(())
 }
 
 /// Plugs a disk in again, in the middle of writes elsewhere: it is known by its serial

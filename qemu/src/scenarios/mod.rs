@@ -257,8 +257,8 @@ static ALL: &[Scenario] = &[
     Scenario {
         name: "unplugged-disks",
         sentence: "a disk that is taken away under load fails its requests and nobody else's, is \
-                   served again when it comes back, and one that is new is named",
-        limit: seconds(60),
+                   served again when it comes back, and one that is new is announced and served",
+        limit: seconds(120),
         linux: false,
         neighbours: None,
         run: faults::unplugged_disks,

@@ -177,6 +177,15 @@ pub struct Config {
     problems_more: u32,
 }
 
+impl Clone for Config {
+    /// All of it is plain values, so this is one move of memory: derived, it would be
+    /// three KiB of code.
+    #[cold]
+    fn clone(&self) -> Self {
+        Self { ..*self }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self::new()

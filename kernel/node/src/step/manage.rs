@@ -59,6 +59,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
             if self.stations[index].disk.tick(now) {
                 self.disk_changed(now, index);
             }
+            self.look_for_newcomers(now, index);
         }
     }
 
