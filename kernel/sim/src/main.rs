@@ -40,7 +40,7 @@ fn main() -> ExitCode {
 }
 
 /// Events that can not happen in this world, and why. One that does is not of it.
-const OUTSIDE: [(&str, &str); 5] = [
+const OUTSIDE: [(&str, &str); 6] = [
     (
         "Event(Conflict)",
         "the node here does not ask for its addresses",
@@ -48,6 +48,7 @@ const OUTSIDE: [(&str, &str); 5] = [
     ("Event(ManagementDropped)", "no management is opened here"),
     ("Event(ManagementReceived)", "no management is opened here"),
     ("Event(ManagementSent)", "no management is opened here"),
+    ("Event(Measured)", "the node here serves"),
     (
         "Event(Yielded)",
         "the node here does not ask for its addresses",
