@@ -60,6 +60,8 @@ events! {
     TooOld => "too_old",
     /// A request was dropped because its disk holds its share of frames.
     OverShare => "over_share",
+    /// A request waits for the turn of a host with a smaller window.
+    LinedUp => "lined_up",
     /// A query was dropped because too many wait.
     QueriesFull => "queries_full",
     /// An initiator changed config string, mask list or reservation.

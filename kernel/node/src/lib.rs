@@ -30,6 +30,7 @@ mod claim;
 mod closing;
 pub mod config;
 mod crc;
+mod crowd;
 mod epitaph;
 mod events;
 #[cfg(test)]

@@ -35,6 +35,22 @@ pub const QUERY_BYTES_MAX: usize = 28 + 8 * 255 + 4;
 /// each, and there is always something left to receive into.
 pub const SHARE: usize = 4;
 
+/// Operations that a disk has at once at least while a host with a small window asks
+/// beside one with a large one. Enough to keep one at work while the other is on its
+/// way; few enough that the small window waits for hardly more than itself.
+pub const CROWD_MIN: usize = 2;
+
+/// Requests between two looks of a host that works all the time, if only one at a time.
+pub const STEADY_MIN: u64 = 4;
+
+/// Whoever is asked for fewer than this part of what the busiest host asks for has the
+/// smaller window.
+pub const MODEST_PART: u64 = 3;
+
+/// How much longer an operation may take than twice the shortest one and still count
+/// as not having waited for others: about a turn.
+pub const CROWD_SLACK_US: u64 = 20;
+
 /// Frames of a port that no disk gets: the ones that receive config queries when
 /// every disk hangs.
 pub const RX_RESERVE: usize = 8;

@@ -9,6 +9,7 @@
 //! the batch was closed then. One that fails takes more with it: everything that the
 //! disk had until then, also what was still under way.
 
+use crate::crowd::Crowd;
 use crate::histogram::Histogram;
 use crate::limits::PORTS_MAX;
 use crate::waiting::Queue;
@@ -23,6 +24,8 @@ pub struct Station<D> {
     pub held: [usize; PORTS_MAX],
     /// Operations at the disk.
     pub under_way: usize,
+    /// What waits for a place at the disk while several hosts ask.
+    pub crowd: Crowd,
     /// Whether it may forget a write that it reported done.
     pub volatile: bool,
     /// Whether it has ever failed to read or write, or has said that it will: what
@@ -55,6 +58,7 @@ impl<D: Disk> Station<D> {
             disk,
             held: [0; PORTS_MAX],
             under_way: 0,
+            crowd: Crowd::new(),
             volatile: false,
             failing: false,
             flushing: false,
@@ -80,6 +84,12 @@ impl<D: Disk> Station<D> {
         self.disk.submit(request, frame);
     }
 
+    /// Whether it has enough to do for now.
+    #[inline(always)]
+    pub fn is_full(&self) -> bool {
+        self.crowd.is_enough(self.under_way)
+    }
+
     /// Something that it is done with.
     #[inline(always)]
     pub fn take_done(&mut self, now: Instant) -> Option<Done> {
@@ -92,6 +102,7 @@ impl<D: Disk> Station<D> {
             && address == done.frame.bus_address()
         {
             self.operations.note(now - since);
+            self.crowd.took(now - since);
             self.watched = None;
         }
         Some(done.apart())

@@ -108,6 +108,8 @@ pub struct Client {
     pub last: Instant,
     /// Requests so far.
     pub requests: u64,
+    /// And when they were last looked at.
+    looked: u64,
     /// The port it was last seen on.
     pub port: u8,
     /// The export it last asked.
@@ -119,9 +121,15 @@ impl Client {
         key: 0,
         last: Instant(0),
         requests: 0,
+        looked: 0,
         port: 0,
         export: 0,
     };
+
+    /// Requests since the last [`look`](Clients::look).
+    pub fn asked(&self) -> u64 {
+        self.requests - self.looked
+    }
 
     /// Its Ethernet address.
     pub fn mac(&self) -> aoe::Mac {
@@ -172,6 +180,18 @@ impl Clients {
         client.last = now;
         client.port = port;
         client.export = export;
+    }
+
+    /// Everybody, and places where nobody is.
+    pub fn all(&self) -> impl Iterator<Item = &Client> {
+        self.table.as_flattened().iter()
+    }
+
+    /// Begins to count anew what each has [asked](Client::asked).
+    pub(crate) fn look(&mut self) {
+        for client in self.table.as_flattened_mut() {
+            client.looked = client.requests;
+        }
     }
 
     /// Those who asked since `since`.

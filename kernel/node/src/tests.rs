@@ -1373,6 +1373,106 @@ fn random_bytes_leave_every_frame_where_it_belongs() {
     }
 }
 
+// --- a small window beside a large one -------------------------------------------
+
+/// Both ask for a while, `OTHER` for more: a disk that has seen it, and nothing under
+/// way.
+fn crowded() -> World {
+    let mut world = one_disk();
+    world.disk(0).pace = Pace::Manual;
+    for tag in 0..25 {
+        let host = if tag < 5 { HOST } else { OTHER };
+        world
+            .nic(0)
+            .deliver(&Ask::slot(0, tag).from(host).read(0, 1));
+    }
+    world.settle();
+    assert_eq!(world.disk(0).under_way(), 25, "nobody knows yet");
+    world.pass(limits::TICK_US);
+    finish_all(&mut world);
+    world.left(0);
+    world
+}
+
+/// Ends whatever the disk has, until it has nothing.
+fn finish_all(world: &mut World) {
+    while world.disk(0).under_way() > 0 {
+        world.disk(0).end_all();
+        world.settle();
+    }
+    world.assert_all_frames_are_there();
+}
+
+#[test]
+fn a_host_with_a_small_window_waits_for_few_of_the_many_of_another() {
+    let mut world = crowded();
+    for tag in 100..130 {
+        let read = Ask::slot(0, tag).from(OTHER).read(u64::from(tag), 1);
+        world.nic(0).deliver(&read);
+    }
+    world.settle();
+    // One went past the two that are enough, before there was a queue.
+    let under_way = world.disk(0).under_way();
+    assert!((2..=3).contains(&under_way), "{under_way} of 30");
+    world.nic(0).deliver(&Ask::slot(0, 1).read(7, 1));
+    world.settle();
+    assert_eq!(world.disk(0).under_way(), under_way + 1);
+    assert_eq!(world.disk(0).operation(under_way).lba, 7);
+    world.assert_all_frames_are_there();
+    finish_all(&mut world);
+    let mut answered = tags(&world.left(0));
+    assert!(answered.iter().position(|&tag| tag == 1) < Some(4));
+    answered.retain(|&tag| tag != 1);
+    assert_eq!(answered, (100..130).collect::<Vec<_>>(), "in order");
+}
+
+#[test]
+fn nobody_is_held_up_once_the_smaller_window_is_gone() {
+    let mut world = crowded();
+    for tag in 0..20 {
+        let read = Ask::slot(0, tag).from(OTHER).read(0, 1);
+        world.nic(0).deliver(&read);
+    }
+    world.settle();
+    assert!(world.disk(0).under_way() < 20);
+    world.pass(limits::TICK_US);
+    // What waited goes with the next that ends.
+    world.disk(0).end(0, Outcome::Done);
+    world.settle();
+    assert_eq!(world.disk(0).under_way(), 19);
+    finish_all(&mut world);
+}
+
+#[test]
+fn a_write_that_waits_for_its_turn_has_its_place_in_the_order() {
+    let mut world = crowded();
+    let write = |tag, fill| {
+        let lba = u64::from(fill);
+        Ask::slot(0, tag).from(OTHER).write(lba, &sector(fill))
+    };
+    for tag in 0..10 {
+        world.nic(0).deliver(&write(tag, tag as u8));
+    }
+    world.settle();
+    let (merged, held) = (Event::CopyMerged, Event::HeldBack);
+    // The last one waits for its turn. A copy of it is joined to it, and an other write
+    // to its sector waits for it, though that comes from a host that may go first.
+    world.nic(0).deliver(&write(10, 9));
+    world
+        .nic(0)
+        .deliver(&Ask::slot(0, 11).write(9, &sector(0xee)));
+    world.settle();
+    assert_eq!((count(&world, merged), count(&world, held)), (1, 1));
+    finish_all(&mut world);
+    let mut answered = tags(&world.left(0));
+    assert_eq!(answered.last(), Some(&11));
+    answered.sort_unstable();
+    assert_eq!(answered, (0..12).collect::<Vec<_>>(), "each once");
+    assert_eq!(world.disk(0).durable(9, 1), sector(0xee));
+    assert_eq!(world.disk(0).durable(8, 1), sector(8));
+    assert_eq!(world.disk(0).count("write"), 11);
+}
+
 // --- measuring ----------------------------------------------------------------
 
 #[test]

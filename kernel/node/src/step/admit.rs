@@ -163,6 +163,9 @@ impl<N: Nic, D: Disk> Node<N, D> {
                 self.whereabouts[usize::from(ticket.0)] = At::Disk(mark);
                 (Op::Write, mark)
             };
+            if station.is_full() {
+                return self.line_up(now, frame, mark);
+            }
             let request = Request {
                 op,
                 lba,

@@ -22,6 +22,9 @@ impl<N: Nic, D: Disk> Node<N, D> {
                 self.finish_one(now, index, done);
                 moved = true;
             }
+            if self.stations[index].crowd.is_busy() {
+                self.call_up(now, index);
+            }
         }
         moved | self.let_through(now)
     }

@@ -3,6 +3,7 @@
 use crate::Node;
 use crate::events::Event;
 use crate::limits;
+use crate::station::Station;
 use crate::tally;
 use io::{Disk, Instant, Nic};
 
@@ -61,6 +62,28 @@ impl<N: Nic, D: Disk> Node<N, D> {
             }
             self.look_for_newcomers(now, index);
         }
+        self.look_for_crowds();
+    }
+
+    /// Looks for disks where a host works with a small window beside one with a large
+    /// one. Two that ask for much do not need it, nor does one that asks now and then.
+    fn look_for_crowds(&mut self) {
+        let rests = |station: &Station<D>| station.under_way == 0 && !station.crowd.is_gathered();
+        if self.stations.iter().all(rests) {
+            return;
+        }
+        for (index, station) in self.stations.iter_mut().enumerate() {
+            let asks = |client: &&tally::Client| {
+                let export = self.exports.get(usize::from(client.export));
+                export.is_some_and(|export| usize::from(export.volume.disk) == index)
+            };
+            let asked = || self.clients.all().filter(asks).map(tally::Client::asked);
+            let most = asked().max().unwrap_or(0);
+            let modest = limits::STEADY_MIN..most / limits::MODEST_PART;
+            let crowded = asked().any(|asked| modest.contains(&asked));
+            station.crowd.gather(crowded);
+        }
+        self.clients.look();
     }
 
     #[cold]

@@ -156,6 +156,66 @@ impl<N: Nic, D: Disk> Node<N, D> {
     ) {
         let volume = &self.exports[mark.export()].volume;
         let disk = usize::from(volume.disk);
+        // The parts of a verify or of a discard have had their turn.
+        if (mark.is_read() || mark.is_write()) && self.stations[disk].is_full() {
+            return self.line_up(now, frame, mark);
+        }
+        self.submit_now(now, frame, mark, op, lba, sectors, data);
+    }
+
+    /// Lets a read or write wait until its host has a turn.
+    #[inline(never)]
+    pub(super) fn line_up(&mut self, now: Instant, frame: Frame, mark: Mark) {
+        let disk = usize::from(self.exports[mark.export()].volume.disk);
+        let crowd = &mut self.stations[disk].crowd;
+        if crowd.lets_pass(&frame) {
+            return self.start_now(now, frame, mark);
+        }
+        self.events.count(Event::LinedUp.into());
+        let place = crowd.push(&mut self.waiting, frame, mark);
+        if let Some(ticket) = mark.ticket() {
+            self.whereabouts[usize::from(ticket.0)] = At::Waiting(place);
+        }
+    }
+
+    /// Gives a disk what waits for it, host by host, until it has enough.
+    #[inline(never)]
+    pub(super) fn call_up(&mut self, now: Instant, disk: usize) {
+        self.stations[disk].crowd.begin_turn();
+        // Ends: each round takes one out of those that wait.
+        while !self.stations[disk].is_full()
+            && let Some((frame, mark)) = self.stations[disk].crowd.pop(&mut self.waiting)
+        {
+            self.start_now(now, frame, mark);
+        }
+    }
+
+    /// Gives its disk a read or write that has its turn.
+    #[inline(never)]
+    fn start_now(&mut self, now: Instant, frame: Frame, mark: Mark) {
+        let io = aoe::io_of(frame.wire(), frame.len()).expect("admitted, so it parses");
+        let op = if mark.is_write() { Op::Write } else { Op::Read };
+        self.submit_now(now, frame, mark, op, io.lba, io.sectors, io.data);
+    }
+
+    /// As [`submit`](Self::submit), whoever else waits.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are the fields of one request"
+    )]
+    #[inline(never)]
+    fn submit_now(
+        &mut self,
+        now: Instant,
+        frame: Frame,
+        mark: Mark,
+        op: Op,
+        lba: u64,
+        sectors: u32,
+        data: u16,
+    ) {
+        let volume = &self.exports[mark.export()].volume;
+        let disk = usize::from(volume.disk);
         let Some(lba) = volume.locate(lba, sectors) else {
             // The disk has shrunk since the request was admitted.
             return self.settle(now, frame, mark, Outcome::Fault);
