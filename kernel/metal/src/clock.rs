@@ -2,32 +2,21 @@
 //!
 //! The rate is asked for, not waited for, where somebody knows it: the processor
 //! itself (CPUID 15h), the hypervisor (its timing leaf, or kvmclock). Otherwise
-//! it is measured for a few milliseconds: against the local interrupt controller's
-//! timer where its clock is known, else against the interval timer that every PC
-//! has had since the first one.
+//! it is measured for a few milliseconds, against the first clock of a known rate that
+//! runs ([`reference`]): the local interrupt controller's timer where its clock is
+//! known, the interval timer, the high precision timer, the power management timer.
 
-use crate::arch::{self, Port, Timer};
+mod reference;
+
+use crate::arch::{self, Timer};
+use crate::memory::Memory;
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 use io::Instant;
+use metal::acpi::Tables;
 use metal::rate::Rate;
+use reference::Reference;
 use spin::Once;
 
-/// The interval timer's units a second.
-const PIT_HZ: u64 = 1_193_182;
-/// How long it is watched: 4 ms.
-const PIT_UNITS: u64 = PIT_HZ / 250;
-/// How often the timer is read at each end; the quickest reading counts.
-const READINGS: usize = 6;
-/// Ticks of the counter after which a timer that has not moved at all is not
-/// there: milliseconds on any processor, thousands of units.
-const NOT_THERE_TICKS: u64 = 20_000_000;
-/// Ticks after which we stop waiting for one that moves strangely.
-const GIVE_UP_TICKS: u64 = 2_000_000_000;
-/// How long the counter is watched against the local timer: a millisecond of the
-/// clock below, which counts at a sixteenth.
-const LOCAL_UNITS: u32 = (LOCAL_HZ / 16 / 1000) as u32;
-/// The clock of the local timer as QEMU and KVM emulate it.
-const LOCAL_HZ: u64 = 1_000_000_000;
 /// How long the local timer is compared with the counter when nothing else is
 /// to be measured.
 const COMPARE_US: u64 = 500;
@@ -37,8 +26,14 @@ const COMPARE_US: u64 = 500;
 pub enum Source {
     /// The processor or the hypervisor said it.
     Told,
-    /// It was measured.
-    Measured,
+    /// It was measured against the local interrupt controller's timer.
+    LocalTimer,
+    /// Against the interval timer.
+    IntervalTimer,
+    /// Against the high precision timer.
+    PrecisionTimer,
+    /// Against the power management timer.
+    PowerTimer,
     /// Nobody knew; a guess, so that the node serves.
     Guessed,
 }
@@ -59,25 +54,19 @@ impl io::Clock for Clock {
 }
 
 impl Clock {
-    /// Finds the rates of the counter and of the local timer. Time starts at
-    /// `start`, a value of the counter.
+    /// Finds the rates of the counter and of the local timer, with what `tables` say
+    /// of other clocks. Time starts at `start`, a value of the counter.
     #[cold]
-    pub fn new(start: u64) -> (Self, Timer) {
+    pub fn new(start: u64, tables: Option<&Tables<'_, Memory>>) -> (Self, Timer) {
         let told = processor_says().or_else(hypervisor_says).or_else(kvm_says);
-        let (rate, source, count, ticks) = match told {
-            Some(rate) => {
-                let (count, ticks) = compare_timer(rate.ticks(COMPARE_US));
-                (rate, Source::Told, count, ticks)
-            }
-            None => match measure_locally().or_else(measure) {
-                Some((rate, count, ticks)) => (rate, Source::Measured, count, ticks),
-                None => {
-                    let rate = Rate::new(2_000_000_000).expect("a usual processor");
-                    let (count, ticks) = compare_timer(rate.ticks(COMPARE_US));
-                    (rate, Source::Guessed, count, ticks)
-                }
-            },
-        };
+        let (rate, source, count, ticks) = told
+            .map(|rate| compared(rate, Source::Told))
+            .or_else(|| measured(tables))
+            .unwrap_or_else(|| {
+                let usual = || Rate::new(2_000_000_000).expect("a usual processor");
+                let about = processor_says_about().unwrap_or_else(usual);
+                compared(about, Source::Guessed)
+            });
         let clock = Self {
             start,
             rate,
@@ -161,108 +150,36 @@ fn kvm_says() -> Option<Rate> {
     Rate::scaled(time.multiplier, time.shift)
 }
 
-/// The counter against the local timer, under those whose local timer has a known
-/// clock. Gives the rate, and how far both came.
-fn measure_locally() -> Option<(Rate, u32, u64)> {
-    let names = [b"TCGTCGTCGTCG", b"KVMKVMKVM\0\0\0"];
-    names.into_iter().find_map(arch::hypervisor_leaves)?;
-    arch::start_timer_count();
-    let from = quickest_reading(read_local_timer);
-    while arch::timer_count().wrapping_sub(from.count) < LOCAL_UNITS {
-        if arch::tsc() - from.ticks > GIVE_UP_TICKS {
-            return None;
-        }
-    }
-    let to = quickest_reading(read_local_timer);
-    let (count, ticks) = (to.count.wrapping_sub(from.count), to.ticks - from.ticks);
-    let rate = Rate::measured(ticks, count.into(), LOCAL_HZ / 16)?;
-    Some((rate, count, ticks))
+/// CPUID 16h: the megahertz that the processor is sold with, which is near the
+/// counter's rate.
+fn processor_says_about() -> Option<Rate> {
+    Rate::new(u64::from(arch::cpuid(0x16).eax & 0xffff) * 1_000_000)
 }
 
-/// The counter against the interval timer's second channel, which can be gated
-/// and read without an interrupt; the local timer runs along. Gives the rate,
-/// and how far the local timer and the counter came.
-fn measure() -> Option<(Rate, u32, u64)> {
-    const GATE: Port = Port(0x61);
-    let before = GATE.read();
-    GATE.write(before & !0x02 | 0x01); // gate open, loudspeaker off
-    Port(0x43).write(0b1011_0000); // channel 2, both bytes, mode 0
-    Port(0x42).write(0xff);
-    Port(0x42).write(0xff);
-    arch::start_timer_count();
-    let measured = watch_interval_timer();
-    GATE.write(before);
-    measured
+/// A rate, how it became known, and how far the local timer and the counter came in the
+/// same time.
+type Found = (Rate, Source, u32, u64);
+
+/// The rate by the first clock that runs.
+fn measured(tables: Option<&Tables<'_, Memory>>) -> Option<Found> {
+    // Each is looked for only if none before it runs.
+    let clocks: [&dyn Fn() -> Option<Reference>; 4] = [
+        &Reference::local,
+        &|| Some(Reference::interval()),
+        &|| Reference::precision(tables?),
+        &|| Reference::power(tables?),
+    ];
+    clocks.into_iter().find_map(|find| {
+        let clock = find()?;
+        let (rate, count, ticks) = clock.measure()?;
+        Some((rate, clock.source(), count, ticks))
+    })
 }
 
-fn watch_interval_timer() -> Option<(Rate, u32, u64)> {
-    let from = quickest_reading(read_interval_timer);
-    // Read until the time is over, or the timer turns out not to move.
-    loop {
-        let now = read_interval_timer();
-        let units = u64::from(from.units.wrapping_sub(now.units));
-        if units >= PIT_UNITS {
-            break;
-        }
-        let passed = now.ticks - from.ticks;
-        if passed > GIVE_UP_TICKS || units == 0 && passed > NOT_THERE_TICKS {
-            return None;
-        }
-    }
-    let to = quickest_reading(read_interval_timer);
-    let units = u64::from(from.units.wrapping_sub(to.units));
-    let ticks = to.ticks - from.ticks;
-    let rate = Rate::measured(ticks, units, PIT_HZ)?;
-    Some((rate, to.count.wrapping_sub(from.count), ticks))
-}
-
-/// One look at the timers and the counter.
-#[derive(Clone, Copy)]
-struct Reading {
-    /// The interval timer, counting down.
-    units: u16,
-    /// The local timer.
-    count: u32,
-    /// The counter, in the middle of the look.
-    ticks: u64,
-    /// How long the look took: how far `ticks` may be off.
-    took: u64,
-}
-
-fn read_interval_timer() -> Reading {
-    let before = arch::tsc();
-    Port(0x43).write(0b1000_0000); // hold channel 2's count
-    let units = u16::from_le_bytes([Port(0x42).read(), Port(0x42).read()]);
-    let count = arch::timer_count();
-    let took = arch::tsc() - before;
-    Reading {
-        units,
-        count,
-        ticks: before + took / 2,
-        took,
-    }
-}
-
-fn read_local_timer() -> Reading {
-    let before = arch::tsc();
-    let count = arch::timer_count();
-    let took = arch::tsc() - before;
-    Reading {
-        units: 0,
-        count,
-        ticks: before + took / 2,
-        took,
-    }
-}
-
-/// A host may take the processor away in the middle of a look; of several, the
-/// quickest was disturbed least.
-fn quickest_reading(read: fn() -> Reading) -> Reading {
-    let readings = [(); READINGS].map(|()| read());
-    readings
-        .into_iter()
-        .min_by_key(|reading| reading.took)
-        .expect("there are several")
+/// `rate` is known; the local timer is to be compared with the counter.
+fn compared(rate: Rate, source: Source) -> Found {
+    let (count, ticks) = compare_timer(rate.ticks(COMPARE_US));
+    (rate, source, count, ticks)
 }
 
 /// How far the local timer comes in at least `ticks` of the counter, and how far

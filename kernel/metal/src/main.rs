@@ -92,7 +92,7 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
     let channels = Channels::find(&boot.memory, boot.smbios_root, boot.command_line);
     channels.read(&mut config, b"", b"");
     open_console(&config);
-    let (clock, timer) = Clock::new(began);
+    let (clock, timer) = Clock::new(began, tables.as_ref());
     clock::remember(&clock);
     if clock.source == clock::Source::Guessed {
         warn!(

@@ -80,6 +80,26 @@ impl Rate {
     }
 }
 
+/// Units a second of a clock with units of `femtoseconds`, as the high precision timer
+/// says its rate; `None` if none may count so (HPET 1.0a, 2.3.4).
+pub const fn hz_of_period(femtoseconds: u32) -> Option<u64> {
+    const MAX: u32 = 100_000_000;
+    if femtoseconds == 0 || femtoseconds > MAX {
+        return None;
+    }
+    Some(1_000_000_000_000_000 / femtoseconds as u64)
+}
+
+/// How far a clock of `bits` bits came from one reading to a later one, if it began
+/// again at most once.
+///
+/// ```
+/// assert_eq!(metal::rate::passed(0xffff_fff0, 0x10, 24), 0x20);
+/// ```
+pub const fn passed(from: u32, to: u32, bits: u32) -> u64 {
+    to.wrapping_sub(from) as u64 & ((1 << bits) - 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +141,31 @@ mod tests {
         assert_eq!(Rate::scaled(1 << 31, 0).unwrap().hz(), 2_000_000_000);
         assert_eq!(Rate::scaled(1 << 31, -1).unwrap().hz(), 4_000_000_000);
         assert_eq!(Rate::scaled(1 << 31, 1).unwrap().hz(), 1_000_000_000);
+    }
+
+    #[test]
+    fn a_period_is_turned_into_a_rate_unless_no_clock_may_have_it() {
+        // QEMU's, and that of Intel's chipsets.
+        assert_eq!(hz_of_period(10_000_000), Some(100_000_000));
+        assert_eq!(hz_of_period(69_841_279), Some(14_318_179));
+        assert_eq!(hz_of_period(100_000_000), Some(10_000_000));
+        for none in [0, 100_000_001, u32::MAX] {
+            assert_eq!(hz_of_period(none), None);
+        }
+    }
+
+    #[test]
+    fn a_clock_that_began_again_has_gone_on() {
+        for bits in [16, 24, 32] {
+            let last = ((1_u64 << bits) - 1) as u32;
+            assert_eq!(passed(last - 4, 3, bits), 8);
+            assert_eq!(passed(3, 11, bits), 8);
+            assert_eq!(passed(7, 7, bits), 0);
+            // What lies above the clock's own bits says nothing.
+            if bits < 32 {
+                assert_eq!(passed(5 << bits | 1, 9 << bits | 2, bits), 1);
+            }
+        }
     }
 
     #[test]

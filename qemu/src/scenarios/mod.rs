@@ -18,6 +18,7 @@ mod hostile;
 mod input;
 mod ipxe;
 mod linux;
+mod machines;
 mod manage;
 mod memory;
 mod nvme;
@@ -111,6 +112,15 @@ static ALL: &[Scenario] = &[
         linux: false,
         neighbours: None,
         run: memory::dirty_memory,
+    },
+    Scenario {
+        name: "machines",
+        sentence: "a machine without an interval timer, with 300 GiB of memory or without a port \
+                   to say a word on serves, and knows how fast its clock runs",
+        limit: seconds(120),
+        linux: false,
+        neighbours: None,
+        run: machines::machines,
     },
     Scenario {
         name: "durable",
