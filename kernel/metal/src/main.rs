@@ -189,9 +189,10 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
     }
     let (used, heap_bytes) = heap::usage();
     debug!(
-        "{frames} frames, heap {} of {} KiB, counter {} kHz ({:?}), {} KiB left",
+        "{frames} frames, heap {} of {} KiB, {}, counter {} kHz ({:?}), {} KiB left",
         used >> 10,
         heap_bytes >> 10,
+        arch::controller_name(),
         clock.hz() / 1000,
         clock.source,
         machine.memory.free_low() >> 10,

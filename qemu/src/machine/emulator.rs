@@ -48,4 +48,29 @@ impl Emulator {
         let said = String::from_utf8_lossy(&asked.stdout);
         Ok(said.starts_with(&format!("{name} options")))
     }
+
+    /// The system's own if it is of version `major` or later, or else the newer one, if
+    /// it was fetched and is.
+    pub fn since(major: u32, debs: &Debs) -> Result<Option<Self>, Failure> {
+        let own = Self::default();
+        if own.major()? >= major {
+            return Ok(Some(own));
+        }
+        match newer_qemu::fetched(debs) {
+            Some(newer) if newer.major()? >= major => Ok(Some(newer)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The first number of its version.
+    fn major(&self) -> Result<u32, Failure> {
+        let asked = Command::new(&self.program)
+            .arg("-version")
+            .output()
+            .or_fail(format_args!("cannot start {}", self.program.display()))?;
+        let said = String::from_utf8_lossy(&asked.stdout);
+        said.split_once("version ")
+            .and_then(|(_, rest)| rest.split('.').next()?.parse().ok())
+            .or_fail(format_args!("{} has no version", self.program.display()))
+    }
 }

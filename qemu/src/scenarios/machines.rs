@@ -3,7 +3,7 @@
 use super::disks::flow;
 use super::world::{self, CLIENT, NODE, blame, must};
 use crate::client::Client;
-use crate::{Accel, Board, Context, Disk, Failure, Machine, Nic, OrFail, Recipe, Report};
+use crate::{Accel, Board, Context, Disk, Emulator, Failure, Machine, Nic, OrFail, Recipe, Report};
 use std::fs;
 
 const SECTORS: usize = 256;
@@ -12,6 +12,9 @@ const A_STRANGER: [&str; 2] = ["-cpu", "max,-hypervisor,tcg-cpuid=off"];
 /// By how many percent two clocks may differ: what they are measured by is read
 /// beside other work of the host.
 const PERCENT: u64 = 5;
+
+/// The first QEMU that emulates x2APIC in software.
+const X2APIC_SINCE: u32 = 9;
 
 /// A machine by what the counter's rate is known by there.
 const CLOCKS: [(&str, &[&str]); 4] = [
@@ -26,6 +29,7 @@ pub(super) fn machines(context: &mut Context) -> Result<Report, Failure> {
     clocks(context, &mut report)?;
     much_memory(context, &mut report)?;
     mute(context)?;
+    many_processors(context, &mut report)?;
     Ok(report)
 }
 
@@ -84,6 +88,29 @@ fn mute(context: &Context) -> Result<(), Failure> {
     must(said.is_empty(), &node, || {
         "this machine was to have no serial port".to_owned()
     })
+}
+
+/// Room for so many processors that the firmware turns on the controllers that can count
+/// them, x2APIC, and an IOMMU, which it leaves off.
+fn many_processors(context: &Context, report: &mut Report) -> Result<(), Failure> {
+    let Some(emulator) = Emulator::since(X2APIC_SINCE, context.debs())? else {
+        report.note(format!("x2APIC: skipped, it takes QEMU {X2APIC_SINCE}"));
+        return Ok(());
+    };
+    let node = serves(context, "x2apic", 1, |recipe| {
+        let recipe = recipe.emulator(emulator.clone()).accel(Accel::Tcg);
+        recipe.append("ublade.log=debug").arguments(&[
+            "-cpu",
+            "max,+x2apic",
+            "-smp",
+            "1,maxcpus=300",
+            "-device",
+            "intel-iommu,intremap=on,eim=on",
+        ])
+    })?;
+    node.wait_for(" KiB, x2APIC,", context.seconds(10))?;
+    report.note("x2APIC");
+    Ok(())
 }
 
 /// A node in the machine `with` a disk and a card, of which all `count` exports keep what

@@ -128,6 +128,11 @@ pub fn id() -> u32 {
     }
 }
 
+/// Whether it is reached by MSRs.
+pub fn is_x2() -> bool {
+    MAPPED.load(Ordering::Relaxed) == 0
+}
+
 /// Starts counting down from the largest count, silently.
 pub fn start_timer_count() {
     write(Register::Divide, DIVIDE_BY_16);

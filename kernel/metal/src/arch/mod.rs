@@ -88,3 +88,8 @@ pub fn stack_pointer() -> usize {
     unsafe { asm!("mov {}, rsp", out(reg) pointer, options(nomem, nostack, preserves_flags)) };
     pointer
 }
+
+/// What the local interrupt controller is called in the mode that the firmware chose.
+pub fn controller_name() -> &'static str {
+    if apic::is_x2() { "x2APIC" } else { "APIC" }
+}
