@@ -533,16 +533,17 @@ impl<R: Registers, C: Clock> io::Disk for Disk<R, C> {
             return true;
         }
         // The old ones go before the wish, the wish before the last look: what
-        // ends later than that look interrupts.
+        // ends later than that look interrupts. A FIS that came before may be ahead
+        // of its register, and its interrupt is gone now.
         self.port.clear_interrupts(interrupts);
         self.port
             .write(port::INTERRUPTS_ENABLED, Interrupts::WAKERS);
         self.armed = true;
-        let finished = self.finished() != 0;
-        if finished {
+        let is_ended = self.finished() != 0 || self.table.hint(self.alone) != Hint::Nothing;
+        if is_ended {
             self.looks = LOOKS;
         }
-        finished
+        is_ended
     }
 
     fn disarm(&mut self) {

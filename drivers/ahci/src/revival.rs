@@ -24,8 +24,9 @@ use io::Instant;
 
 /// For the list to stop (AHCI 1.3.1, 10.3.2 gives 500 ms).
 const STOP_WAIT_US: u64 = 500_000;
-/// COMRESET stands this long (AHCI 1.3.1, 10.4.2 asks for 1 ms).
-const HOLD_US: u64 = 1_000;
+/// COMRESET stands this long. AHCI 1.3.1, 10.4.2 asks for 1 ms; ours begins with a look
+/// at the clock that comes before the write.
+const HOLD_US: u64 = 1_100;
 /// For a sign of a drive at the start: twice the time in which Serial ATA has a
 /// drive answer COMRESET. Every empty port costs it, all at once.
 pub const SIGN_WAIT_US: u64 = 20_000;

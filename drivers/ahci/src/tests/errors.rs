@@ -262,3 +262,24 @@ fn whatever_happens_each_request_ends_once_and_a_read_that_is_done_is_right() {
         }
     }
 }
+
+#[test]
+fn a_reset_stands_as_long_as_it_must_wherever_the_clock_is_when_it_begins() {
+    for phase_us in 0..8 {
+        let mut bench = Bench::one(Settings {
+            clock_us: 1,
+            ..Settings::default()
+        });
+        bench.drive(|drive| drive.garbled.insert(5, 1));
+        bench.model.elapse(phase_us);
+        bench.read(5, 1);
+        let before = bench.drive(|drive| drive.resets);
+        while bench.drive(|drive| drive.resets) == before {
+            assert!(bench.turn(20).is_empty());
+        }
+        // The model objects to a shorter one. Who comes late does not notice, so from
+        // here on nobody waits.
+        let ended = (0..10_000).find_map(|_| bench.turn(0).pop());
+        assert_eq!(ended.map(|ended| ended.outcome), Some(Outcome::Done));
+    }
+}

@@ -61,3 +61,18 @@ fn a_failure_wakes_the_node_too() {
     let all = bench.finish(1);
     assert_eq!(outcomes(&all, Outcome::Done), [5]);
 }
+
+#[test]
+fn a_node_does_not_sleep_over_an_answer_that_is_ahead_of_its_register() {
+    let mut bench = Bench::one(Settings::default());
+    bench.read(7, 1);
+    bench.turn(0);
+    bench.model.elapse(1000);
+    // Its FIS lies in memory; the bit falls behind the next read of its register.
+    assert!(
+        bench.disks[0].arm(),
+        "its interrupt is gone with the others"
+    );
+    let all = bench.finish(1);
+    assert_eq!(outcomes(&all, Outcome::Done), [7]);
+}
