@@ -7,7 +7,7 @@
 use crate::house::House;
 use crate::progress::Step;
 use crate::{build, command};
-use qemu::bench::{self, Load, Measured, Place};
+use qemu::bench::{self, Findings, Host, Load, Measured, Pace, Part, Place};
 use qemu::packages::Debs;
 use qemu::{BootFiles, Failure, OrFail, packages};
 use std::path::{Path, PathBuf};
@@ -15,8 +15,9 @@ use std::time::Duration;
 
 /// Where the snapshot is, from the root.
 const SNAPSHOT: &str = "qemu/src/bench/snapshot.txt";
-/// The folders under `target`: of the report, and of counts alone.
+/// The folders under `target`: of the report, of counts alone, and of parts alone.
 const REPORT: &str = "bench";
+const PARTS: &str = "bench-parts";
 const COUNTS: &str = "bench-counts";
 /// How often a load that comes out worse is measured again. A busy host only adds
 /// to a figure, so one that is really worse is worse every time; and a machine with
@@ -34,64 +35,146 @@ pub struct Options {
     /// Only count, and fail if a figure is worse than the snapshot by more than 5 %
     #[arg(long)]
     check: bool,
+    /// Measure this part alone; may be given several times
+    #[arg(long, value_name = "PART", value_parser = part, conflicts_with_all = ["update", "check"])]
+    only: Vec<Part>,
+    /// Few and short rounds: an idea of each figure, and no more
+    #[arg(long)]
+    quick: bool,
 }
 
-/// Counts what each load costs the node, compares that with the snapshot or keeps
-/// it, and then measures the node beside vblade and writes the report.
+fn part(word: &str) -> Result<Part, String> {
+    let found = Part::ALL.into_iter().find(|part| part.name() == word);
+    found.ok_or_else(|| {
+        let known = Part::ALL.map(Part::name).join(", ");
+        format!("the parts are {known}")
+    })
+}
+
+/// Measures and writes the report; or only counts, and compares that with the snapshot or
+/// keeps it.
 pub fn verb(house: &House, options: &Options) -> Result<(), Failure> {
     packages::ensure(&[packages::QEMU], &mut |line| eprintln!("{line}"))?;
-    let boot = build::files(&build::build(house)?);
-    // Counting alone must not clear the last report away.
-    let only_counts = options.update || options.check;
-    let folder = if only_counts { COUNTS } else { REPORT };
-    let place = place(house, &boot, folder)?;
-    let mut measured = count(&place, &bench::loads())?;
     if options.update {
-        println!("\n{}", bench::table(&measured));
-        let text = bench::snapshot(&measured);
-        std::fs::write(house.root().join(SNAPSHOT), text)
-            .or_fail(format_args!("cannot write {SNAPSHOT}"))?;
-        println!("kept as {SNAPSHOT}");
-        return Ok(());
-    }
-    let verdict = compare(house, &place, &mut measured);
-    println!("{}", bench::table(&measured));
-    let copies = copies(&place)?;
-    println!("{copies}");
-    match verdict {
-        Ok(text) => println!("\n{text}"),
-        Err(failure) if options.check => return Err(failure),
-        Err(failure) => eprintln!("{failure}"),
+        return update(house);
     }
     if options.check {
+        let boot = build::files(&build::build(house)?);
+        let place = place(house, &boot, COUNTS)?;
+        let mut measured = count(&place, &bench::loads())?;
+        let verdict = compare(house, &place, &mut measured);
+        println!("{}", bench::table(&measured));
+        println!("{}", copies(&place)?);
+        println!("\n{}", verdict?);
         return Ok(());
     }
+    report(house, options)
+}
 
-    let step = Step::begin("count with other disks and cards");
-    let devices = bench::devices(&place, |on| step.detail(on.name));
-    step.end(if devices.is_ok() { "ok" } else { "FAIL" });
-    let devices = devices?;
+/// Counts, and keeps the figures.
+fn update(house: &House) -> Result<(), Failure> {
+    let boot = build::files(&build::build(house)?);
+    // Counting alone must not clear the last report away.
+    let place = place(house, &boot, COUNTS)?;
+    let measured = count(&place, &bench::loads())?;
+    println!("\n{}", bench::table(&measured));
+    let text = bench::snapshot(&measured);
+    std::fs::write(house.root().join(SNAPSHOT), text)
+        .or_fail(format_args!("cannot write {SNAPSHOT}"))?;
+    println!("kept as {SNAPSHOT}");
+    Ok(())
+}
 
-    let step = Step::begin("compare with vblade");
-    let ours = bench::Ours {
-        measured,
-        copies,
-        devices,
+/// All parts, or those that are asked for, and the report of them.
+fn report(house: &House, options: &Options) -> Result<(), Failure> {
+    let pace = if options.quick {
+        Pace::QUICK
+    } else {
+        Pace::FULL
     };
-    let compared = bench::compare_targets(&place, ours, &mut |line| step.detail(line));
-    step.end(if compared.is_ok() { "ok" } else { "FAIL" });
-    let compared = compared?;
-    println!("\n{}", bench::comparison(&compared));
-    for (name, text) in [
-        ("report.html", bench::page(&compared)),
-        ("report.json", bench::json(&compared)),
-        ("report.csv", bench::csv(&compared)),
-    ] {
-        let path = place.folder.join(name);
-        std::fs::write(&path, text).or_fail(format_args!("cannot write {}", path.display()))?;
+    let (parts, folder) = if options.only.is_empty() {
+        (Part::ALL.to_vec(), REPORT)
+    } else {
+        (options.only.clone(), PARTS)
+    };
+    announce(&parts, pace);
+    let boot = build::files(&build::build(house)?);
+    let place = place(house, &boot, folder)?;
+    let mut found = Findings {
+        command: command_line(options),
+        host: Host::here(),
+        ..Findings::default()
+    };
+    let mut failed = Ok(());
+    for part in parts {
+        let step = Step::begin(part.sentence());
+        let outcome = bench::run(&place, part, pace, &mut found, &mut |line| {
+            step.detail(line);
+        });
+        step.end(if outcome.is_ok() { "ok" } else { "FAIL" });
+        // A part that fails takes none of the others' figures along.
+        if let Err(failure) = outcome {
+            eprintln!("{}: {failure}", part.name());
+            failed = Err(Failure::new(format!("the part {} failed", part.name())));
+        }
+        write_report(&place, &found)?;
+    }
+    if !found.measured.is_empty() {
+        println!("\n{}", bench::table(&found.measured));
+    }
+    println!("{}", bench::comparison(&found));
+    for line in bench::lines(&found) {
+        println!("{line}");
+    }
+    println!("\n{}", bench::goals_table(&found));
+    if found.host.was_busy() {
+        println!("others worked on this host too: requests a second are worth little\n");
+    }
+    for path in write_report(&place, &found)? {
         println!("{}", house.short(&path));
     }
-    Ok(())
+    failed
+}
+
+/// Says what will be done before it is: it takes a while.
+fn announce(parts: &[Part], pace: Pace) {
+    let mut whole = 0;
+    for part in parts {
+        let seconds = part.seconds(pace);
+        whole += seconds;
+        println!("{:<8} {:>4} s  {}", part.name(), seconds, part.sentence());
+    }
+    println!(
+        "about {} minutes on two cores with nothing else to do\n",
+        whole.div_ceil(60)
+    );
+}
+
+fn command_line(options: &Options) -> String {
+    let mut line = "cargo xtask bench".to_owned();
+    for part in &options.only {
+        line.push_str(" --only ");
+        line.push_str(part.name());
+    }
+    if options.quick {
+        line.push_str(" --quick");
+    }
+    line
+}
+
+fn write_report(place: &Place, found: &Findings) -> Result<Vec<PathBuf>, Failure> {
+    [
+        ("report.html", bench::page(found)),
+        ("report.json", bench::json(found)),
+        ("report.csv", bench::csv(found)),
+    ]
+    .into_iter()
+    .map(|(name, text)| {
+        let path = place.folder.join(name);
+        std::fs::write(&path, text).or_fail(format_args!("cannot write {}", path.display()))?;
+        Ok(path)
+    })
+    .collect()
 }
 
 /// Part of `cargo xtask test`: counts a few loads, and fails with a table if one is

@@ -54,7 +54,10 @@ pub(super) const LOAD: Load = Load {
 };
 
 /// Counts on all of them; `done` is called after each.
-pub fn devices(place: &Place, mut done: impl FnMut(&OnDevices)) -> Result<Vec<OnDevices>, Failure> {
+pub(super) fn devices(
+    place: &Place,
+    mut done: impl FnMut(&OnDevices),
+) -> Result<Vec<OnDevices>, Failure> {
     let mut all = Vec::new();
     for (index, machine) in MACHINES.into_iter().enumerate() {
         let cost = |watch| {

@@ -48,15 +48,8 @@ impl Latencies {
 
     /// The percentiles; all zero of nothing.
     pub fn percentiles(&self) -> Percentiles {
-        let mut sorted = self.nanoseconds.clone();
-        sorted.sort_unstable();
-        // The smallest value that at least `thousandths` of all do not exceed.
-        let at = |thousandths: usize| {
-            let rank = (sorted.len() * thousandths).div_ceil(1000).max(1);
-            sorted
-                .get(rank - 1)
-                .map_or(0.0, |&nanoseconds| nanoseconds as f64 / 1000.0)
-        };
+        let sorted = self.sorted();
+        let at = |thousandths: usize| at(&sorted, thousandths, 1000);
         Percentiles {
             p50: at(500),
             p99: at(990),
@@ -64,6 +57,37 @@ impl Latencies {
             max: at(1000),
         }
     }
+
+    /// The times in microseconds that the parts of [`PARTS`] do not exceed.
+    pub fn distribution(&self) -> Vec<f64> {
+        let sorted = self.sorted();
+        PARTS
+            .iter()
+            .map(|&part| at(&sorted, part, PARTS_OF))
+            .collect()
+    }
+
+    fn sorted(&self) -> Vec<u64> {
+        let mut sorted = self.nanoseconds.clone();
+        sorted.sort_unstable();
+        sorted
+    }
+}
+
+/// The parts of a distribution, of [`PARTS_OF`]: ever finer towards the slowest.
+pub const PARTS: [usize; 16] = [
+    1_000, 2_000, 3_000, 4_000, 5_000, 6_000, 7_000, 8_000, 9_000, 9_500, 9_800, 9_900, 9_950,
+    9_980, 9_990, 9_999,
+];
+/// All of them.
+pub const PARTS_OF: usize = 10_000;
+
+/// The smallest value, in microseconds, that at least `part` of `all` do not exceed.
+fn at(sorted: &[u64], part: usize, all: usize) -> f64 {
+    let rank = (sorted.len() * part).div_ceil(all).max(1);
+    sorted
+        .get(rank - 1)
+        .map_or(0.0, |&nanoseconds| nanoseconds as f64 / 1000.0)
 }
 
 #[cfg(test)]

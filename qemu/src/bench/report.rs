@@ -1,7 +1,8 @@
 //! The figures as a person reads them.
 
-use super::compare::{Comparison, Spread};
 use super::counts::Measured;
+use super::parts::Findings;
+use super::spread::Spread;
 use super::svg::microseconds;
 use std::fmt::Write;
 
@@ -22,11 +23,14 @@ pub fn table(all: &[Measured]) -> String {
     text
 }
 
-/// The comparison, one row a target and load.
-pub fn comparison(all: &Comparison) -> String {
-    let mut text = String::from(
-        "request           depth  target     instructions  requests/s  ublade is (spread)        p50      p99    p99.9      max\n",
-    );
+/// The comparison, one row a target and load; nothing if it was not made.
+pub fn comparison(all: &Findings) -> String {
+    let mut text = String::new();
+    if !all.rows.is_empty() {
+        text.push_str(
+            "request           depth  target     instructions  requests/s  ublade is (spread)        p50      p99    p99.9      max\n",
+        );
+    }
     for row in &all.rows {
         let (load, ratio, latency) = (row.load, row.ublade_is, row.latency);
         let ratio = format!(
@@ -52,46 +56,121 @@ pub fn comparison(all: &Comparison) -> String {
         }
         text.push('\n');
     }
-    text.push('\n');
-    for on in &all.ours.devices {
-        let _ = writeln!(
-            text,
-            "{:<24} {:>6.0} instructions, {:.2} register accesses a read of 1024 bytes at depth 32",
+    text
+}
+
+/// What else was found, a line each.
+pub fn lines(all: &Findings) -> Vec<String> {
+    let mut lines = Vec::new();
+    for on in &all.devices {
+        lines.push(format!(
+            "{:<24} {:>6.0} instructions, {:.2} register accesses a read of 1 KiB at depth 32",
             on.name, on.instructions, on.accesses
-        );
+        ));
     }
-    for (idle, start) in all.idle.iter().zip(&all.starts) {
-        let _ = writeln!(
-            text,
-            "{:<9}  idle: {:>9.0} instructions/s   start to first answer: {:>6.0} ms ({:.0} to {:.0})",
+    if let Some(limits) = &all.limits {
+        for one in &limits.echoed {
+            lines.push(format!(
+                "{:<18} {:.0} % of the echo's {:.0} a second; {:.0} instructions, the echo's {:.0}",
+                one.load.name(),
+                one.part.median * 100.0,
+                one.echoed.median,
+                one.instructions,
+                one.echo_instructions
+            ));
+        }
+        lines.push(format!(
+            "disk loop          {:.0} reads a second, {:.0} instructions each; {:.0} % of them are served",
+            limits.disk_reads.median,
+            limits.disk_instructions,
+            limits.served_of_disk.median * 100.0
+        ));
+    }
+    for row in all.fio.iter().flat_map(|fio| &fio.rows) {
+        lines.push(format!(
+            "fio {:<9} depth {:>2}  {:<9} {:>7.0} a second, p50 {}, ublade is {:.1} x ({:.1} to {:.1})",
+            row.mix,
+            row.depth,
+            row.target.name(),
+            Spread::of(&row.per_second).median,
+            microseconds(row.p50),
+            row.ublade_is.median,
+            row.ublade_is.low,
+            row.ublade_is.high
+        ));
+    }
+    for start in &all.starts {
+        let Spread { low, median, high } = start.whole;
+        let steps: Vec<String> = start
+            .steps
+            .iter()
+            .map(|step| format!("{} {:.1}", step.name, step.milliseconds.median))
+            .collect();
+        lines.push(format!(
+            "{:<9} first answer after {median:.0} ms ({low:.0} to {high:.0}): {}",
+            start.target.name(),
+            steps.join(", ")
+        ));
+    }
+    for size in &all.sizes {
+        lines.push(format!(
+            "{:<9} boots from {:.0} KiB, serves from {} MiB",
+            size.target.name(),
+            size.bytes() as f64 / 1024.0,
+            size.memory_mib
+        ));
+    }
+    for idle in &all.idle {
+        lines.push(format!(
+            "{:<9} at rest: {:.0} instructions a second",
             idle.target.name(),
-            idle.instructions_per_second,
-            start.milliseconds.median,
-            start.milliseconds.low,
-            start.milliseconds.high
-        );
+            idle.instructions_per_second
+        ));
     }
     for (target, crowd) in &all.crowds {
-        let _ = writeln!(
-            text,
-            "{:<9}  at most {:.0} requests/s, {:.0} % of it with 640 on their way; a window of 1 beside one of 1: {:.0}, beside one of 64: {:.0} ({:.0} %)",
+        lines.push(format!(
+            "{:<9} at most {:.0} requests/s, {:.0} % of it with 640 on their way; a window of 1 beside one of 1: {:.0}, beside one of 64: {:.0} ({:.0} %)",
             target.name(),
             crowd.peak,
             crowd.goodput() * 100.0,
             crowd.beside_its_like,
             crowd.beside_greedy,
             crowd.fairness() * 100.0,
-        );
+        ));
     }
     for row in &all.verified {
-        let _ = writeln!(
-            text,
-            "{:<9}  {} requests of {} verified: {:?}",
+        lines.push(format!(
+            "{:<9} {} requests of {} verified: {:?}",
             row.target.name(),
             row.requests,
             row.load.name(),
             row.trouble
-        );
+        ));
+    }
+    lines
+}
+
+/// A number with a comma after every three digits.
+pub(super) fn grouped(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_stand_in_threes() {
+        assert_eq!(grouped(7.0), "7");
+        assert_eq!(grouped(999.6), "1,000");
+        assert_eq!(grouped(1_234_567.0), "1,234,567");
+    }
 }

@@ -5,6 +5,7 @@
 //! looks at disks, links, power button and watchdog.
 
 use super::counter::{Counter, Watch};
+use super::counts::counted;
 use super::target::{Place, Serving, Target};
 use crate::Failure;
 use std::thread;
@@ -40,8 +41,32 @@ pub fn rest(place: &Place) -> Result<f64, Failure> {
     )))
 }
 
+/// What a target does when nothing is asked of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Idle {
+    /// Who.
+    pub target: Target,
+    /// Guest instructions a second.
+    pub instructions_per_second: f64,
+}
+
+/// Any target at rest, before it has served: what a load leaves in a page cache is
+/// written back for half a minute, and that is work. The node has an address.
+pub(super) fn idle(place: &Place, target: Target) -> Result<Idle, Failure> {
+    let instructions_per_second = match target {
+        Target::Ublade => rest(place)?,
+        Target::Vblade | Target::VbladeDirect => {
+            at_rest(&counted(place, target, Watch::Instructions)?)?
+        }
+    };
+    Ok(Idle {
+        target,
+        instructions_per_second,
+    })
+}
+
 /// Guest instructions a second while nothing is asked.
-pub(super) fn at_rest(serving: &Serving) -> Result<f64, Failure> {
+fn at_rest(serving: &Serving) -> Result<f64, Failure> {
     thread::sleep(SETTLE);
     let (before, began) = (serving.counts()?, Instant::now());
     thread::sleep(IDLE);

@@ -16,7 +16,7 @@ const PARTS: Parts = Parts {
     programs: &["vblade"],
     aliases: &[],
     drivers: &["virtio_pci", "virtio_net", "virtio_blk"],
-    drivers_aside: &[],
+    drivers_aside: &["brd"],
 };
 
 /// A machine that serves its first disk on its first card with `vblade OPTIONS`.

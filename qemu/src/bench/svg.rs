@@ -1,10 +1,17 @@
-//! Two plots, drawn as SVG: bars with a spread, and answer times on one line.
+//! Plots, drawn as SVG: bars with a spread, and answer times on one line; in rooms of
+//! their own lines in a frame, and what follows what.
 //!
 //! Colours are classes (`s0`, `s1`, …) and belong to the page, so that a plot is
 //! right in the light and in the dark.
 
-use super::compare::Spread;
+mod chart;
+mod waterfall;
+
+pub(super) use chart::{Axis, Line, chart};
+pub(super) use waterfall::{Step, waterfall};
+
 use super::latency::Percentiles;
+use super::spread::Spread;
 use std::fmt::Write;
 
 const WIDTH: f64 = 760.0;
@@ -169,8 +176,10 @@ pub(super) fn times(label: &str, groups: &[(String, Vec<Times>)]) -> String {
 pub(super) fn microseconds(us: f64) -> String {
     if us < 1_000.0 {
         format!("{us:.0} µs")
-    } else if us < 100_000.0 {
+    } else if us < 10_000.0 {
         format!("{:.1} ms", us / 1_000.0)
+    } else if us < 1_000_000.0 {
+        format!("{:.0} ms", us / 1_000.0)
     } else {
         format!("{:.2} s", us / 1_000_000.0)
     }
@@ -207,7 +216,8 @@ mod tests {
     fn a_time_has_the_unit_that_keeps_it_short() {
         assert_eq!(microseconds(999.0), "999 µs");
         assert_eq!(microseconds(1_000.0), "1.0 ms");
-        assert_eq!(microseconds(250_000.0), "0.25 s");
+        assert_eq!(microseconds(250_000.0), "250 ms");
+        assert_eq!(microseconds(2_500_000.0), "2.50 s");
     }
 
     #[test]

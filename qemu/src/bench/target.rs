@@ -9,7 +9,7 @@ use crate::client::Export;
 use crate::machine::{BootFiles, Disk, Machine, Nic, Recipe};
 use crate::network::{Mac, Switch};
 use crate::packages::Debs;
-use crate::{Client, Failure};
+use crate::{Client, Failure, OrFail};
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
@@ -69,7 +69,32 @@ pub(super) const WINDOW_SECTORS: u64 = (16 << 20) / 512;
 pub(super) const NULL: &str = "driver=null-co,size=1G,read-zeroes=on";
 /// How long a target may take from QEMU's start to its first answer, under
 /// software emulation on a busy machine.
-const UP_WITHIN: Duration = Duration::from_secs(120);
+pub(super) const UP_WITHIN: Duration = Duration::from_secs(120);
+
+/// The machine `name` of a target, its disk and card left out. `settings` are the
+/// node's own words, or what the rival's first process understands.
+pub(super) fn recipe(
+    place: &Place,
+    target: Target,
+    name: &str,
+    settings: &str,
+) -> Result<Recipe, Failure> {
+    let recipe = match target {
+        Target::Ublade => Recipe::node(name, &place.boot).append("ublade.rw=all"),
+        Target::VbladeDirect => rival::recipe(name, &place.debs, "-d")?,
+        Target::Vblade => rival::recipe(name, &place.debs, "")?,
+    };
+    Ok(if settings.is_empty() {
+        recipe
+    } else {
+        recipe.append(settings)
+    })
+}
+
+/// The card of every machine: virtio, with room for the largest frame.
+pub(super) fn card(switch: &Switch) -> Nic {
+    Nic::on(switch, Mac::local(2)).mtu(9000)
+}
 
 /// A target that serves, and a client beside it.
 pub(super) struct Serving {
@@ -119,26 +144,20 @@ impl Serving {
             .as_ref()
             .map_or("timed", |counter| counter.watch().name());
         let name = format!("{}-{kind}", target.file_name());
-        let recipe = match target {
-            Target::Ublade => Recipe::node(&name, &place.boot)
-                .append("ublade.rw=all")
-                .append(settings),
-            Target::VbladeDirect => rival::recipe(&name, &place.debs, "-d")?,
-            Target::Vblade => rival::recipe(&name, &place.debs, "")?,
-        };
+        let recipe = recipe(place, target, &name, settings)?;
         Self::start_machine(place, recipe.disk(disk), counter, contents)
     }
 
     /// Starts a machine with one export.
-    fn start_machine(
+    pub(super) fn start_machine(
         place: &Place,
         recipe: Recipe,
         counter: Option<Counter>,
         contents: Contents,
     ) -> Result<Self, Failure> {
         let switch = Switch::new();
-        let card = Nic::on(&switch, Mac::local(2)).mtu(9000);
-        Self::start_on(place, switch, recipe.nic(card), counter, contents)
+        let recipe = recipe.nic(card(&switch));
+        Self::start_on(place, switch, recipe, counter, contents)
     }
 
     /// Starts a node over the null disk with another card than virtio's.
@@ -244,8 +263,11 @@ impl Serving {
             .map_or_else(|| Ok(Counts::default()), Counter::read)
     }
 
-    /// From QEMU's start to the first AoE answer, an announcement being one.
-    pub(super) fn first_answer(&self) -> Duration {
-        self.machine.first_answer_after().unwrap_or_default()
+    /// Requests that its disk has ended well, as QEMU counts them.
+    pub(super) fn disk_reads(&mut self) -> Result<u64, Failure> {
+        let counters = self.machine.qmp().disk_counters(0)?;
+        counters["rd_operations"]
+            .as_u64()
+            .or_fail("QEMU does not count the disk's reads")
     }
 }

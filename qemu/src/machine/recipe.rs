@@ -173,4 +173,14 @@ impl Recipe {
         self.namespace = Some(name.to_owned());
         self
     }
+
+    /// What `-kernel` is to load.
+    pub fn kernel_path(&self) -> Option<&Path> {
+        self.kernel.as_deref()
+    }
+
+    /// The initial file system.
+    pub fn initrd_path(&self) -> Option<&Path> {
+        self.initrd.as_deref()
+    }
 }

@@ -170,18 +170,31 @@ impl Machine {
 
     /// Waits for that first frame.
     pub fn wait_for_first_aoe(&mut self, within: Duration) -> Result<Duration, Failure> {
+        self.wait_for_first("AoE frame", Self::first_aoe_after, within)
+    }
+
+    /// Waits for that first answer.
+    pub fn wait_for_first_answer(&mut self, within: Duration) -> Result<Duration, Failure> {
+        self.wait_for_first("AoE answer", Self::first_answer_after, within)
+    }
+
+    fn wait_for_first(
+        &self,
+        what: &str,
+        after: impl Fn(&Self) -> Option<Duration>,
+        within: Duration,
+    ) -> Result<Duration, Failure> {
         let deadline = Instant::now() + within;
         loop {
-            if let Some(after) = self.first_aoe_after() {
+            if let Some(after) = after(self) {
                 return Ok(after);
             }
             if !self.is_running() {
-                return Err(self.failure("the machine ended before its first AoE frame"));
+                return Err(self.failure(format!("the machine ended before its first {what}")));
             }
             if Instant::now() >= deadline {
-                return Err(
-                    self.failure(format!("no AoE frame within {:.1} s", within.as_secs_f64()))
-                );
+                let seconds = within.as_secs_f64();
+                return Err(self.failure(format!("no {what} within {seconds:.1} s")));
             }
             thread::sleep(LOOK_EVERY);
         }

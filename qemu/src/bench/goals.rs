@@ -1,0 +1,196 @@
+//! What was wanted, beside what was measured: the table that the page begins with and
+//! that README.md keeps.
+
+use super::compare::Row;
+use super::load::{Access, Load};
+use super::parts::Findings;
+use super::report::grouped;
+use super::spread::Spread;
+use super::target::Target;
+use std::fmt::Write;
+
+/// The sizes that the goals name: what fits an ordinary and a jumbo frame.
+const SECTORS: [u8; 2] = [2, 17];
+
+/// A goal that was measured.
+#[derive(Clone, Debug)]
+pub struct Goal {
+    /// Of what.
+    pub what: String,
+    /// What was wanted.
+    pub wanted: String,
+    /// What was found.
+    pub measured: String,
+    /// Whether that is reached.
+    pub holds: bool,
+}
+
+/// Every goal for which there is a figure.
+pub fn goals(found: &Findings) -> Vec<Goal> {
+    let mut all = Vec::new();
+    counts(found, &mut all);
+    times(found, &mut all);
+    limits(found, &mut all);
+    if let Some(copies) = &found.copies {
+        let most = copies.read.max(copies.write);
+        all.push(Goal {
+            what: "bytes copied, of 8,192 in a request".to_owned(),
+            wanted: "none".to_owned(),
+            measured: format!("{most:.0} (turns of the loop)"),
+            holds: copies.check().is_ok(),
+        });
+    }
+    for idle in found.idle.iter().filter(|one| one.target == Target::Ublade) {
+        let value = idle.instructions_per_second;
+        all.push(below("instructions a second at rest", value, 5_000.0));
+    }
+    starts(found, &mut all);
+    for (_, crowd) in found.crowds.iter().filter(|one| one.0 == Target::Ublade) {
+        let what = "left of the peak at 10 times overload";
+        all.push(percent(what, crowd.goodput(), 0.9));
+        let what = "left to a window of 1 beside one of 64";
+        all.push(percent(what, crowd.fairness(), 0.5));
+    }
+    all
+}
+
+/// As Markdown, for README.md.
+pub fn goals_table(found: &Findings) -> String {
+    let mut text = String::from("| | goal | measured | |\n|---|---|---|---|\n");
+    for goal in goals(found) {
+        let Goal {
+            what,
+            wanted,
+            measured,
+            holds,
+        } = goal;
+        let holds = if holds { "reached" } else { "not reached" };
+        let _ = writeln!(text, "| {what} | {wanted} | {measured} | {holds} |");
+    }
+    text
+}
+
+fn counts(found: &Findings, all: &mut Vec<Goal>) {
+    let goal = |load: &Load| load.depth == 32 && SECTORS.contains(&load.sectors);
+    for one in found.measured.iter().filter(|one| goal(&one.load)) {
+        let what = format!("instructions, {}", words(one.load));
+        all.push(below(&what, one.instructions, 700.0));
+    }
+    for (depth, most) in [(1, 2.2), (32, 0.3)] {
+        for access in [Access::Read, Access::Write] {
+            let worst = found
+                .measured
+                .iter()
+                .filter(|one| one.load.depth == depth && one.load.access == access)
+                .map(|one| one.accesses)
+                .reduce(f64::max);
+            if let Some(worst) = worst {
+                all.push(Goal {
+                    what: format!(
+                        "register accesses, {}s of any size, depth {depth}",
+                        access.word()
+                    ),
+                    wanted: format!("at most {most}"),
+                    measured: format!("at most {worst:.2}"),
+                    holds: worst <= most,
+                });
+            }
+        }
+    }
+}
+
+fn times(found: &Findings, all: &mut Vec<Goal>) {
+    let rival = |row: &&Row| row.target == Target::VbladeDirect;
+    for row in found.rows.iter().filter(rival) {
+        if row.load.depth > 1 {
+            let Spread { low, median, high } = row.ublade_is;
+            all.push(Goal {
+                what: format!("requests a second, {}, of vblade -d's", words(row.load)),
+                wanted: "at least 20 ×".to_owned(),
+                measured: format!("{median:.1} × ({low:.1} to {high:.1})"),
+                holds: median >= 20.0,
+            });
+            continue;
+        }
+        let ours = found
+            .rows
+            .iter()
+            .find(|ours| ours.target == Target::Ublade && ours.load == row.load);
+        let Some(ours) = ours else { continue };
+        for (name, part, most) in [
+            ("p50", ours.latency.p50 / row.latency.p50, 0.3),
+            ("p99", ours.latency.p99 / row.latency.p99, 0.4),
+        ] {
+            all.push(Goal {
+                what: format!("{name}, {}, of vblade -d's", words(row.load)),
+                wanted: format!("at most {most} ×"),
+                measured: format!("{part:.2} ×"),
+                holds: part <= most,
+            });
+        }
+    }
+}
+
+fn limits(found: &Findings, all: &mut Vec<Goal>) {
+    for one in found.limits.iter().flat_map(|limits| &limits.echoed) {
+        let what = format!("requests a second, {}, of the echo's", words(one.load));
+        all.push(percent(&what, one.part.median, 0.75));
+    }
+}
+
+fn starts(found: &Findings, all: &mut Vec<Goal>) {
+    for start in &found.starts {
+        if start.target != Target::Ublade {
+            continue;
+        }
+        let guest = start.guest();
+        all.push(milliseconds("start, the guest's own part", guest, 20.0));
+        let whole = start.whole.median;
+        all.push(milliseconds("start to first answer", whole, 120.0));
+    }
+    for size in found
+        .sizes
+        .iter()
+        .filter(|size| size.target == Target::Ublade)
+    {
+        all.push(Goal {
+            what: "smallest memory".to_owned(),
+            wanted: "at most 8 MiB".to_owned(),
+            measured: format!("{} MiB", size.memory_mib),
+            holds: size.memory_mib <= 8,
+        });
+    }
+}
+
+/// `read 1 KiB, depth 32`.
+fn words(load: Load) -> String {
+    let (word, depth) = (load.access.word(), load.depth);
+    format!("{word} {}, depth {depth}", load.size())
+}
+
+fn below(what: &str, value: f64, most: f64) -> Goal {
+    Goal {
+        what: what.to_owned(),
+        wanted: format!("at most {}", grouped(most)),
+        measured: grouped(value),
+        holds: value <= most,
+    }
+}
+
+fn milliseconds(what: &str, value: f64, most: f64) -> Goal {
+    Goal {
+        what: what.to_owned(),
+        wanted: format!("at most {most:.0} ms"),
+        measured: format!("{value:.0} ms"),
+        holds: value <= most,
+    }
+}
+
+fn percent(what: &str, part: f64, least: f64) -> Goal {
+    Goal {
+        what: what.to_owned(),
+        wanted: format!("at least {:.0} %", least * 100.0),
+        measured: format!("{:.0} %", part * 100.0),
+        holds: part >= least,
+    }
+}
