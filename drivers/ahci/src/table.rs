@@ -14,9 +14,6 @@
 //! believed: a received FIS is a hint that it is worth to read a register,
 //! which costs a thousand times more than to look here and find nothing.
 
-#[cfg(any(test, feature = "model"))]
-pub(crate) mod device;
-
 use crate::command::{Header, TABLE_BYTES};
 use core::ptr::NonNull;
 

@@ -29,8 +29,8 @@ mod family;
 mod registers;
 mod ring;
 
-#[cfg(test)]
-mod model;
+#[cfg(any(test, feature = "model"))]
+pub mod model;
 #[cfg(test)]
 mod tests;
 

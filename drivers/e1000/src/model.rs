@@ -1,4 +1,4 @@
-//! A card as the driver sees it, for tests.
+//! A card as the driver sees it, for tests and for a simulated world.
 //!
 //! Stricter than hardware, never kinder. It panics with a sentence at every step
 //! that the manuals forbid or leave open: a register that this driver has no use
@@ -29,6 +29,7 @@ use crate::registers::{
 use crate::ring::DESCRIPTOR_BYTES;
 use io::model::Cable;
 use io::{Frame, Text};
+use pci::Resources;
 use pci::model::{Interrupt, Machine};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -75,6 +76,7 @@ pub struct Model {
 struct State {
     chip: Chip,
     quirks: Quirks,
+    mac: [u8; 6],
     machine: Machine,
     words: BTreeMap<usize, u32>,
     resets_until_us: u64,
@@ -83,15 +85,25 @@ struct State {
     interrupt: Interrupt,
     link: bool,
     is_gone: bool,
+    /// It hears no doorbell.
+    is_deaf: bool,
+    /// Frames that are on the wire and not let go of.
+    on_the_wire: usize,
 }
 
 impl Model {
     /// A `chip` in a machine with `frames` frames, left receiving by somebody.
     pub fn new(chip: Chip, frames: usize, quirks: Quirks) -> Self {
+        Self::in_machine(chip, MAC, Machine::new(frames), quirks)
+    }
+
+    /// The same with address `mac`, in `machine`.
+    pub fn in_machine(chip: Chip, mac: [u8; 6], machine: Machine, quirks: Quirks) -> Self {
         let mut state = State {
             chip,
             quirks,
-            machine: Machine::new(frames),
+            mac,
+            machine,
             words: BTreeMap::new(),
             resets_until_us: 0,
             was_reset: false,
@@ -99,6 +111,8 @@ impl Model {
             interrupt: Interrupt::new(0, u32::MAX),
             link: !quirks.sleeps,
             is_gone: false,
+            is_deaf: false,
+            on_the_wire: 0,
         };
         state.load_address();
         let receive = Places::of(chip.kind).receive;
@@ -110,13 +124,67 @@ impl Model {
 
     /// Resets and starts the card, as [`crate::attach`] does.
     pub fn start(&self, has_interrupt: bool) -> Result<Card<Window>, Error> {
-        let mut machine = self.state.borrow().machine.clone();
+        let machine = self.state.borrow().machine.clone();
+        self.start_in(has_interrupt, &mut machine.clone())
+    }
+
+    /// The same, with what `resources` lend. Their clock must be that of the card's
+    /// machine.
+    pub fn start_in(
+        &self,
+        has_interrupt: bool,
+        resources: &mut impl Resources,
+    ) -> Result<Card<Window>, Error> {
         let window = Window(self.clone());
         let chip = self.state.borrow().chip;
-        let mac = card::reset(&window, chip.kind, &machine)?;
+        let mac = card::reset(&window, chip.kind, resources)?;
         let name = Text::<48>::format(format_args!("00:02.0 {}", chip.kind));
         let name = name.as_str();
-        Card::start(window, chip, mac, has_interrupt, &mut machine, name)
+        Card::start(window, chip, mac, has_interrupt, resources, name)
+    }
+
+    /// How many frames it could receive now, each in one buffer.
+    pub fn room(&self) -> usize {
+        let state = self.state.borrow();
+        if !state.receives() {
+            return 0;
+        }
+        let (head, tail, places) = state.ring(RingPlace::receive(state.chip.kind));
+        (tail + places - head) % places
+    }
+
+    /// Receives a frame that arrived before its link may have gone, and tells of as many
+    /// bytes too many. False if it drops it.
+    pub fn take(&self, wire: &[u8], told_too_many: usize) -> bool {
+        let mut state = self.state.borrow_mut();
+        state.receives() && state.store(wire, 0, told_too_many)
+    }
+
+    /// The next frame that it sends. It keeps it until [`Model::let_go`].
+    pub fn transmit(&self) -> Option<Vec<u8>> {
+        self.state.borrow_mut().transmit()
+    }
+
+    /// Lets go of the oldest frame that it has sent.
+    pub fn let_go(&self) {
+        self.state.borrow_mut().let_go();
+    }
+
+    /// Whether it receives.
+    pub fn is_running(&self) -> bool {
+        self.state.borrow().receives()
+    }
+
+    /// Whether a message will be sent when the next frame arrives.
+    pub fn will_interrupt(&self) -> bool {
+        let state = self.state.borrow();
+        let (causes, mask) = (state.interrupt.causes(), state.interrupt.mask());
+        causes & mask == 0 && mask & state.received() != 0
+    }
+
+    /// Hears no doorbell, or does again.
+    pub fn set_deaf(&self, is_deaf: bool) {
+        self.state.borrow_mut().is_deaf = is_deaf;
     }
 
     /// The machine has no memory for rings.
@@ -180,7 +248,7 @@ impl State {
     }
 
     fn load_address(&mut self) {
-        let mut mac = MAC;
+        let mut mac = self.mac;
         if self.quirks.has_group_address {
             mac[0] |= 1;
         }
@@ -226,6 +294,29 @@ impl State {
     }
 
     fn receive(&mut self, wire: &[u8], errors: u8) -> bool {
+        self.link && self.receives() && self.store(wire, errors, 0)
+    }
+
+    /// Whether it was told to receive.
+    fn receives(&self) -> bool {
+        let receive = Receive::from_bits_retain(self.word(Places::of(self.chip.kind).receive));
+        let is_enabled = match self.chip.kind {
+            Kind::Ixgbe => receive.bits() & ten::ENABLE != 0,
+            _ => receive.contains(Receive::ENABLE),
+        };
+        is_enabled && !self.is_gone
+    }
+
+    /// The cause that says that a frame was received.
+    fn received(&self) -> u32 {
+        match self.chip.kind {
+            Kind::Ixgbe => ten::RECEIVED,
+            _ => Causes::RECEIVED.bits(),
+        }
+    }
+
+    /// Puts a frame into the next buffers, if it is not too long and there are some.
+    fn store(&mut self, wire: &[u8], errors: u8, told_too_many: usize) -> bool {
         let receive = self.word(Places::of(self.chip.kind).receive);
         let receive = Receive::from_bits_retain(receive);
         let takes_long = receive.contains(Receive::LONG);
@@ -236,12 +327,7 @@ impl State {
             false if takes_long => 16_384 - 4,
             _ => ORDINARY_BYTES,
         };
-        let enabled = if is_ten {
-            receive.bits() & ten::ENABLE != 0
-        } else {
-            receive.contains(Receive::ENABLE)
-        };
-        if !self.link || self.is_gone || !enabled || wire.len() > longest {
+        if wire.len() > longest {
             return false;
         }
         if is_ten {
@@ -264,7 +350,8 @@ impl State {
             self.machine.write(buffer, piece);
             let is_last = pieces.peek().is_none();
             let status = 1 | u32::from(is_last) << 1;
-            let (errors, bytes) = (u32::from(errors), piece.len() as u32);
+            let bytes = (piece.len() + told_too_many) as u32;
+            let errors = u32::from(errors);
             if self.chip.kind.is_later() {
                 self.machine.write(at + 12, &bytes.to_le_bytes());
                 self.machine.release(at + 8, status | errors << 24);
@@ -275,24 +362,27 @@ impl State {
             head = (head + 1) % places;
         }
         self.words.insert(place.head(), head as u32);
-        self.interrupt.raise(if is_ten {
-            ten::RECEIVED
-        } else {
-            Causes::RECEIVED.bits()
-        });
+        self.interrupt.raise(self.received());
         true
     }
 
     fn send_one(&mut self) -> Option<Vec<u8>> {
+        let wire = self.transmit()?;
+        self.let_go();
+        Some(wire)
+    }
+
+    fn transmit(&mut self) -> Option<Vec<u8>> {
         if self.is_gone || !self.sends() {
             return None;
         }
         let place = RingPlace::transmit(self.chip.kind);
         let (head, tail, places) = self.ring(place);
-        if head == tail {
+        let next = (head + self.on_the_wire) % places;
+        if next == tail {
             return None;
         }
-        let (at, words) = self.descriptor(place, head);
+        let (_, words) = self.descriptor(place, next);
         let bytes = (words[2] & 0xffff) as usize;
         assert!(bytes >= 14, "a frame of {bytes} bytes to send");
         assert_eq!(words[2] >> 24 & 0b1011, 0b1011, "end, FCS, say when done");
@@ -306,10 +396,19 @@ impl State {
         let mut wire = vec![0; bytes];
         let buffer = u64::from(words[1]) << 32 | u64::from(words[0]);
         self.machine.read(buffer, &mut wire);
-        self.machine.release(at + 12, words[3] | 1);
-        let head = (head + 1) % places;
-        self.words.insert(place.head(), head as u32);
+        self.on_the_wire += 1;
         Some(wire)
+    }
+
+    fn let_go(&mut self) {
+        assert_ne!(self.on_the_wire, 0, "something is on the wire");
+        self.on_the_wire -= 1;
+        let place = RingPlace::transmit(self.chip.kind);
+        let (head, _, places) = self.ring(place);
+        let (at, words) = self.descriptor(place, head);
+        self.machine.release(at + 12, words[3] | 1);
+        self.words
+            .insert(place.head(), ((head + 1) % places) as u32);
     }
 
     fn read(&mut self, offset: usize) -> u32 {
@@ -392,12 +491,14 @@ impl State {
             _ if (GROUPS..GROUPS + GROUPS_WORDS * 4).contains(&offset) => {
                 assert_eq!(value, 0, "no group is heard");
             }
-            _ => self.write_ring(offset, value),
+            _ if !self.write_ring(offset, value) => return,
+            _ => {}
         }
         self.words.insert(offset, value);
     }
 
-    fn write_ring(&mut self, offset: usize, value: u32) {
+    /// False if it does not hear of it.
+    fn write_ring(&mut self, offset: usize, value: u32) -> bool {
         let kind = self.chip.kind;
         let is_receive = offset & !0xff == RingPlace::receive(kind).base()[0];
         let place = if is_receive {
@@ -417,6 +518,9 @@ impl State {
         } else if offset == place.head() {
             assert!(!enabled && value == 0);
         } else if offset == place.tail() {
+            if self.is_deaf {
+                return false;
+            }
             let (head, tail, places) = self.ring(place);
             let value = value as usize;
             assert!(value < places, "tail {value} of {places}");
@@ -436,6 +540,7 @@ impl State {
         } else {
             panic!("register {offset:#x} is written, for which there is no reason");
         }
+        true
     }
 
     fn reset(&mut self) {

@@ -29,8 +29,13 @@ struct State {
 impl Machine {
     /// One with `frames` frames.
     pub fn new(frames: usize) -> Self {
+        Self::with_memory(frames, Memory::default())
+    }
+
+    /// One whose devices reach `memory`.
+    pub fn with_memory(frames: usize, memory: Memory) -> Self {
         Self(Rc::new(RefCell::new(State {
-            memory: Memory::default(),
+            memory,
             frames,
             now_us: 0,
             memory_is_short: false,
@@ -58,6 +63,11 @@ impl Machine {
         self.0.borrow().now_us
     }
 
+    /// The time is what somebody else says it is.
+    pub fn set_now_us(&self, now_us: u64) {
+        self.0.borrow_mut().now_us = now_us;
+    }
+
     /// Reads as a device does.
     pub fn read(&self, address: u64, into: &mut [u8]) {
         self.0.borrow().memory.read(address, into);
@@ -65,11 +75,8 @@ impl Machine {
 
     /// Reads `N` words as a device does.
     pub fn words<const N: usize>(&self, address: u64) -> [u32; N] {
-        core::array::from_fn(|index| {
-            let mut bytes = [0; 4];
-            self.read(address + index as u64 * 4, &mut bytes);
-            u32::from_le_bytes(bytes)
-        })
+        let memory = &self.0.borrow().memory;
+        core::array::from_fn(|index| memory.read_u32(address + index as u64 * 4))
     }
 
     /// Writes as a device does.

@@ -80,11 +80,27 @@ pub enum Mutant {
     VirtioCardUnrung,
     /// The driver of virtio-net takes more bytes for received than were, now and then.
     VirtioCardTooLong,
+    /// The driver of NVMe does not ring now and then.
+    NvmeUnrung,
+    /// The driver of NVMe takes an answer for another's now and then.
+    NvmeSwapped,
+    /// The driver of NVMe vouches for writes that a reset of its controller cost.
+    NvmeVouched,
+    /// The driver of AHCI does not ring now and then.
+    AhciUnrung,
+    /// The driver of AHCI takes an answer for another's now and then.
+    AhciSwapped,
+    /// The driver of AHCI vouches for writes that a lost link cost.
+    AhciVouched,
+    /// The driver of Intel's cards does not ring now and then.
+    E1000Unrung,
+    /// The driver of Intel's cards takes more bytes for received than were, now and then.
+    E1000TooLong,
 }
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 38] = [
         Self::FlushSwallowed,
         Self::CacheDenied,
         Self::FlushErrorSwallowed,
@@ -115,6 +131,14 @@ impl Mutant {
         Self::VirtioDiskSwapped,
         Self::VirtioCardUnrung,
         Self::VirtioCardTooLong,
+        Self::NvmeUnrung,
+        Self::NvmeSwapped,
+        Self::NvmeVouched,
+        Self::AhciUnrung,
+        Self::AhciSwapped,
+        Self::AhciVouched,
+        Self::E1000Unrung,
+        Self::E1000TooLong,
     ];
 
     /// Of a wrong driver of a disk: which one, and what it does.
@@ -122,6 +146,12 @@ impl Mutant {
         match self {
             Self::VirtioDiskUnrung => Some((DiskDriver::Virtio, Slip::Unrung)),
             Self::VirtioDiskSwapped => Some((DiskDriver::Virtio, Slip::Swapped)),
+            Self::NvmeUnrung => Some((DiskDriver::Nvme, Slip::Unrung)),
+            Self::NvmeSwapped => Some((DiskDriver::Nvme, Slip::Swapped)),
+            Self::NvmeVouched => Some((DiskDriver::Nvme, Slip::Vouched)),
+            Self::AhciUnrung => Some((DiskDriver::Ahci, Slip::Unrung)),
+            Self::AhciSwapped => Some((DiskDriver::Ahci, Slip::Swapped)),
+            Self::AhciVouched => Some((DiskDriver::Ahci, Slip::Vouched)),
             _ => None,
         }
     }
@@ -131,6 +161,8 @@ impl Mutant {
         match self {
             Self::VirtioCardUnrung => Some((CardDriver::Virtio, Slip::Unrung)),
             Self::VirtioCardTooLong => Some((CardDriver::Virtio, Slip::Swapped)),
+            Self::E1000Unrung => Some((CardDriver::E1000, Slip::Unrung)),
+            Self::E1000TooLong => Some((CardDriver::E1000, Slip::Swapped)),
             _ => None,
         }
     }

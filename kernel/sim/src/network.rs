@@ -118,6 +118,11 @@ impl Port {
         self.inbox.pop_front();
     }
 
+    /// The card drops the frame that arrived `later` frames after the one to fetch.
+    pub fn drop_arrived(&mut self, later: usize) {
+        self.inbox.remove(later);
+    }
+
     /// The frame that arrived `later` frames after the one to fetch.
     pub fn arrived(&self, later: usize) -> Option<&[u8]> {
         self.inbox.get(later).map(Vec::as_slice)

@@ -136,7 +136,7 @@ const HOUSE: &[Room] = &[
     Room {
         name: "sim",
         ours: &[
-            "ahci", "aoe", "io", "node", "nvme", "pci", "pvscsi", "ram", "scsi", "virtio",
+            "ahci", "aoe", "e1000", "io", "node", "nvme", "pci", "pvscsi", "ram", "scsi", "virtio",
         ],
         others: &["log"],
         tests: TEST_TOOLS,

@@ -27,6 +27,9 @@ impl State {
             self.settings.slots
         );
         port.issued |= slots;
+        if self.is_deaf {
+            return;
+        }
         // Nobody can know yet that the list came to a halt; it takes no more.
         if port.halted {
             return;
@@ -100,10 +103,18 @@ impl State {
             assert!(self.memory.has(address, bytes), "data at {address:#x}");
             (address, bytes)
         });
-        let due = self.now_us + 20 + self.random(200);
+        let asks_itself = matches!(command, AtaCommand::IDENTIFY | AtaCommand::SMART);
+        let due = if self.settings.by_hand && !asks_itself {
+            u64::MAX
+        } else {
+            self.now_us + 20 + self.random(200)
+        };
+        let number = self.next;
+        self.next = self.next.wrapping_add(1);
         self.accept(
             index,
             Issued {
+                number,
                 slot,
                 command,
                 lba,
@@ -204,10 +215,21 @@ impl State {
         } else {
             drive.run(issued.command, issued.lba, &mut data)
         };
+        self.conclude(index, &issued, result, &data);
+    }
+
+    /// Tells how a command ended, and what was read.
+    pub(super) fn conclude(
+        &mut self,
+        index: usize,
+        issued: &Issued,
+        result: Result<(), Refusal>,
+        data: &[u8],
+    ) {
         match (result, issued.queued) {
             (Ok(()), queued) => {
                 if let (Some((address, _)), false) = (issued.data, issued.to_drive) {
-                    self.memory.write(address, &data);
+                    self.memory.write(address, data);
                 }
                 if queued {
                     self.finish_queued(index, 1 << issued.slot);

@@ -20,15 +20,20 @@
 //! - [`Quirks::forgetful`]: commands outlive the stop of the list, as in QEMU up
 //!   to 8.0; started again, the controller runs what lies in their slots.
 //!
+//! With [`Settings::by_hand`] reads, writes, flushes and discards end when somebody says
+//! so ([`Model::end`]), who is then what lies behind the drive.
+//!
 //! Time is the model's own: it passes with every register access and every look
 //! at the clock, and by [`Model::elapse`].
 
 mod commands;
 mod drive;
+mod hand;
 mod host;
 mod port;
 
 pub use drive::{DriveModel, Refusal, Sector};
+pub use hand::Asked;
 
 use self::port::PortState;
 use crate::error::Error;
@@ -36,11 +41,11 @@ use crate::hba::Surroundings;
 use crate::registers::{
     Command, Control, Handoff, LinkError, PORT_BYTES, PORTS_AT, Registers, TaskFile,
 };
-use crate::table::device::Memory;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use io::{Clock, Frame, Instant, SLOT_BYTES};
+use pci::shared::device::Memory;
 
 /// What the controller is like.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +64,8 @@ pub struct Settings {
     pub has_interrupt: bool,
     /// What it does beside the specification.
     pub quirks: Quirks,
+    /// Commands for sectors end when somebody says so.
+    pub by_hand: bool,
     /// Where the random numbers start.
     pub seed: u64,
     /// Time that a look at the clock takes.
@@ -88,6 +95,7 @@ impl Default for Settings {
             firmware_us: None,
             has_interrupt: true,
             quirks: Quirks::default(),
+            by_hand: false,
             seed: 1,
             clock_us: 3,
         }
@@ -112,6 +120,10 @@ struct State {
     messages: u64,
     register_reads: u64,
     most_spinning_up: usize,
+    /// The number of the next command.
+    next: u32,
+    /// It hears nobody issue a command.
+    is_deaf: bool,
 }
 
 const START: u32 = Command::START.bits();
@@ -127,6 +139,11 @@ const NOBODY: u32 = 0x7f;
 impl Model {
     /// A controller without drives.
     pub fn new(settings: Settings) -> Self {
+        Self::with_memory(settings, Memory::default())
+    }
+
+    /// The same, and it reaches `memory`.
+    pub fn with_memory(settings: Settings, memory: Memory) -> Self {
         let ports = (0..settings.ports)
             .map(|number| PortState {
                 number,
@@ -140,7 +157,7 @@ impl Model {
             settings,
             now_us: 0,
             random: settings.seed | 1,
-            memory: Memory::default(),
+            memory,
             control: 0,
             interrupts: 0,
             handoff: settings.firmware_us.map_or(0, |_| 1),
@@ -150,6 +167,8 @@ impl Model {
             messages: 0,
             register_reads: 0,
             most_spinning_up: 0,
+            next: 0,
+            is_deaf: false,
         })))
     }
 
@@ -192,7 +211,7 @@ impl Model {
 
     /// Frames in memory that the controller may reach.
     pub fn frames(&self, count: usize) -> Vec<Frame> {
-        let memory = self.with(|state| state.memory.hand_out(count * SLOT_BYTES, 512));
+        let memory = self.with(|state| state.memory.hand_out(count * SLOT_BYTES, 512, 0));
         io::carve(memory).collect()
     }
 
@@ -257,7 +276,7 @@ impl Surroundings for Model {
     }
 
     fn dma(&mut self, bytes: usize, align: usize) -> Option<&'static mut [u8]> {
-        Some(self.with(|state| state.memory.hand_out(bytes, align)))
+        Some(self.with(|state| state.memory.hand_out(bytes, align, 0)))
     }
 
     fn frames(&self) -> usize {

@@ -41,6 +41,8 @@ pub(super) struct PortState {
 
 /// A command on its way.
 pub(super) struct Issued {
+    /// No other command of the controller has it.
+    pub(super) number: u32,
     pub(super) slot: u8,
     pub(super) command: AtaCommand,
     pub(super) lba: u64,

@@ -93,7 +93,7 @@ impl State {
     }
 
     /// The range of a discard: first sector and how many.
-    fn range(&self, taken: &Taken) -> (u64, u64) {
+    pub(super) fn range(&self, taken: &Taken) -> (u64, u64) {
         let mut range = [0; 16];
         self.memory.read(taken.data[0], &mut range);
         let [attributes, sectors, low, high] = [0, 4, 8, 12]
@@ -132,6 +132,27 @@ impl State {
         pieces
     }
 
+    /// The bytes that a command names.
+    pub(super) fn gather(&self, taken: &Taken) -> Vec<u8> {
+        let mut data = Vec::new();
+        for (address, bytes) in self.pieces(taken) {
+            let start = data.len();
+            data.resize(start + bytes, 0);
+            self.memory.read(address, &mut data[start..]);
+        }
+        data
+    }
+
+    /// Puts `data` where a command says.
+    pub(super) fn scatter(&self, taken: &Taken, data: &[u8]) {
+        let mut rest = data;
+        for (address, bytes) in self.pieces(taken) {
+            let (piece, after) = rest.split_at(bytes);
+            self.memory.write(address, piece);
+            rest = after;
+        }
+    }
+
     /// Does what a checked command asks.
     pub(super) fn execute(&mut self, taken: &Taken) {
         match taken.opcode {
@@ -141,20 +162,10 @@ impl State {
                     let sector = self.media.get(&(taken.namespace, lba));
                     data.extend_from_slice(sector.unwrap_or(&[0; SECTOR_BYTES]));
                 }
-                let mut rest = data.as_slice();
-                for (address, bytes) in self.pieces(taken) {
-                    let (piece, after) = rest.split_at(bytes);
-                    self.memory.write(address, piece);
-                    rest = after;
-                }
+                self.scatter(taken, &data);
             }
             Opcode::WRITE => {
-                let mut data = Vec::new();
-                for (address, bytes) in self.pieces(taken) {
-                    let start = data.len();
-                    data.resize(start + bytes, 0);
-                    self.memory.read(address, &mut data[start..]);
-                }
+                let data = self.gather(taken);
                 let sectors = data.as_chunks::<SECTOR_BYTES>().0;
                 for (lba, sector) in (taken.lba()..).zip(sectors) {
                     self.media.insert((taken.namespace, lba), *sector);

@@ -22,6 +22,7 @@
 //! Time is the model's own: it passes with every look at the clock.
 
 mod command;
+mod hand;
 
 pub use self::command::Taken;
 
@@ -37,7 +38,9 @@ use crate::registers::{
 };
 use crate::status::Status;
 use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::rc::Rc;
+use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::RefCell;
@@ -99,6 +102,8 @@ pub struct Settings {
     pub has_interrupt: bool,
     /// Frames of the machine.
     pub frames: usize,
+    /// Its serial number, of up to 20 characters.
+    pub serial: String,
     /// What it has.
     pub namespaces: Vec<Namespace>,
     /// What it does wrong.
@@ -140,6 +145,7 @@ impl Default for Settings {
             discard_sectors_max: 0,
             has_interrupt: true,
             frames: 1024,
+            serial: "SERIAL 1".to_string(),
             namespaces: vec![Namespace::new(1, 4096)],
             quirks: Quirks::default(),
         }
@@ -176,6 +182,8 @@ struct State {
     media: BTreeMap<(u32, u64), [u8; SECTOR_BYTES]>,
     messages: u64,
     heads_told: u64,
+    /// It hears no doorbell of commands.
+    is_deaf: bool,
 }
 
 /// A queue pair from the other side.
@@ -200,10 +208,15 @@ const ENABLE: u32 = Configuration::ENABLE.bits();
 impl Model {
     /// A controller that an earlier boot stage left running.
     pub fn new(settings: Settings) -> Self {
+        Self::with_memory(settings, Memory::default())
+    }
+
+    /// The same, and it reaches `memory`.
+    pub fn with_memory(settings: Settings, memory: Memory) -> Self {
         Self(Rc::new(RefCell::new(State {
             settings,
             now_us: 0,
-            memory: Memory::default(),
+            memory,
             configuration: ENABLE | 6 << 16 | 4 << 20,
             ready: true,
             changes_at: None,
@@ -217,6 +230,7 @@ impl Model {
             media: BTreeMap::new(),
             messages: 0,
             heads_told: 0,
+            is_deaf: false,
         })))
     }
 
@@ -230,6 +244,11 @@ impl Model {
         self.with(|state| state.now_us += us);
     }
 
+    /// The time is what somebody else says it is.
+    pub fn set_now_us(&self, now_us: u64) {
+        self.with(|state| state.now_us = now_us);
+    }
+
     /// Frames in memory that the controller may reach, the first one `offset`
     /// bytes behind the start of a page.
     pub fn frames(&self, count: usize, offset: usize) -> Vec<Frame> {
@@ -239,52 +258,6 @@ impl Model {
                 .hand_out(count * SLOT_BYTES, PAGE_BYTES, offset)
         });
         io::carve(memory).collect()
-    }
-
-    /// Takes up to `count` commands of a queue; returns how many are in hand.
-    pub fn fetch(&self, queue: u16, count: usize) -> usize {
-        self.with(|state| {
-            for _ in 0..count {
-                if !state.take(queue) {
-                    break;
-                }
-            }
-            state.pair(queue).in_hand.len()
-        })
-    }
-
-    /// A command in hand.
-    pub fn taken(&self, queue: u16, index: usize) -> Taken {
-        self.with(|state| state.pair(queue).in_hand[index])
-    }
-
-    /// Does what a command in hand asks, and answers it.
-    pub fn serve(&self, queue: u16, index: usize) {
-        self.with(|state| {
-            let taken = state.pair(queue).in_hand.remove(index);
-            state.execute(&taken);
-            state.post(queue, taken.id, Status::SUCCESS, 0);
-        });
-    }
-
-    /// Takes and serves everything, the last command first.
-    pub fn serve_all(&self, queue: u16) {
-        for index in (0..self.fetch(queue, usize::MAX)).rev() {
-            self.serve(queue, index);
-        }
-    }
-
-    /// Answers a command in hand and does nothing.
-    pub fn answer(&self, queue: u16, index: usize, status: Status) {
-        self.with(|state| {
-            let taken = state.pair(queue).in_hand.remove(index);
-            state.post(queue, taken.id, status, 0);
-        });
-    }
-
-    /// Answers a command that was not given.
-    pub fn forge(&self, queue: u16, id: u16) {
-        self.with(|state| state.post(queue, id, Status::SUCCESS, 0));
     }
 
     /// Says that it can not go on.
@@ -520,8 +493,12 @@ impl State {
         let stride = 4 << self.settings.stride_exponent;
         let queue = (offset / stride / 2) as u16;
         let doorbells = Doorbells::of(queue, stride);
+        let is_deaf = self.is_deaf && queue != 0;
         let pair = self.pair(queue);
         if offset + 0x1000 == doorbells.submission {
+            if is_deaf {
+                return;
+            }
             pair.tell_tail(value);
             if queue == 0 {
                 while self.take(0) {
@@ -675,7 +652,7 @@ impl State {
         let mut put = |at: usize, bytes: &[u8]| page[at..at + bytes.len()].copy_from_slice(bytes);
         match taken.arguments[0] {
             kind::CONTROLLER => {
-                put(4, b"SERIAL 1            ");
+                put(4, format!("{:20}", settings.serial).as_bytes());
                 put(24, b"Model of a controller                   ");
                 put(64, b"FW 1.0  ");
                 put(77, &[settings.transfer_exponent]);

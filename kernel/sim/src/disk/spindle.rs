@@ -442,6 +442,14 @@ impl Spindle {
         self.cache.clear();
     }
 
+    /// The device lost what it had in its cache, if it is one that does.
+    pub fn lose_the_cache(&mut self) {
+        self.advance(self.ledger.now_us());
+        if self.plan.failed_flush_drops {
+            self.drop_cache();
+        }
+    }
+
     /// Whether the node was told of everything that ended.
     pub fn is_fetched(&self) -> bool {
         self.ended.is_empty()

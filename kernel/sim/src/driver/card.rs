@@ -32,7 +32,8 @@ pub trait CardDevice {
     fn room(&mut self) -> usize;
 
     /// Receives a frame; there is room. It tells its driver of as many bytes too many.
-    fn receive(&mut self, wire: &[u8], told_too_many: usize);
+    /// False if it drops it.
+    fn receive(&mut self, wire: &[u8], told_too_many: usize) -> bool;
 
     /// The next frame that its driver gave it to send.
     fn transmit(&mut self) -> Option<Vec<u8>>;
@@ -130,8 +131,8 @@ impl<N: Nic, V: CardDevice> Driven<N, V> {
         if !self.device.is_running() {
             return;
         }
-        let network = self.network.borrow();
-        let port = &network.ports[self.port];
+        let mut network = self.network.borrow_mut();
+        let port = &mut network.ports[self.port];
         let mut room = self.device.room();
         while room > 0
             && let Some(bytes) = port.arrived(self.pulled)
@@ -140,9 +141,12 @@ impl<N: Nic, V: CardDevice> Driven<N, V> {
             let is_long =
                 self.slip == Some(Slip::Swapped) && self.arrived.is_multiple_of(LONG_FRAMES);
             let told_too_many = if is_long { TOO_MANY } else { 0 };
-            self.device.receive(bytes, told_too_many);
-            self.pulled += 1;
-            room -= 1;
+            if self.device.receive(bytes, told_too_many) {
+                self.pulled += 1;
+                room -= 1;
+            } else {
+                port.drop_arrived(self.pulled);
+            }
         }
     }
 

@@ -45,11 +45,14 @@ pub trait DiskDevice {
     /// Its disk has this size.
     fn set_sectors(&mut self, sectors: u64);
 
-    /// Does what it must not.
-    fn trip(&mut self, trip: Trip);
+    /// Does what it must not. True if what it had in a volatile cache may be gone.
+    fn trip(&mut self, trip: Trip) -> bool;
 
     /// Hears no doorbell, or does again.
     fn set_deaf(&mut self, is_deaf: bool);
+
+    /// What the world's clock shows, where a device has its own time.
+    fn set_now_us(&mut self, _: u64) {}
 }
 
 /// See the module's header.
@@ -131,6 +134,9 @@ impl<D: Disk, V: DiskDevice> Driven<D, V> {
 
     /// The device answers what has ended.
     fn answer(&mut self) {
+        if !self.device.is_running() {
+            self.take();
+        }
         let mut spindle = self.spindle.borrow_mut();
         while let Some((key, outcome, data)) = spindle.end_one() {
             let is_it = |job: &(u32, u64)| job.1 == key;
@@ -160,7 +166,9 @@ impl<D: Disk, V: DiskDevice> Driven<D, V> {
         {
             spindle.had_errors = true;
             self.has_tripped = true;
-            self.device.trip(trip);
+            if self.device.trip(trip) {
+                spindle.lose_the_cache();
+            }
         }
         if self.device.is_out() && !spindle.is_out {
             spindle.stop();
@@ -194,10 +202,14 @@ impl<D: Disk, V: DiskDevice> Disk for Driven<D, V> {
     }
 
     fn poll_done(&mut self) -> Option<Done> {
+        self.device.set_now_us(self.ledger.now_us());
         if self.spindle.borrow_mut().has_news() {
             self.answer();
         }
-        let done = self.disk.poll_done()?;
+        let mut done = self.disk.poll_done()?;
+        if self.slip == Some(Slip::Vouched) && self.has_tripped && done.request.op == Op::Flush {
+            done.outcome = Outcome::Done;
+        }
         self.held -= 1;
         self.spindle.borrow_mut().with_driver = self.held;
         Some(done)
@@ -210,6 +222,7 @@ impl<D: Disk, V: DiskDevice> Disk for Driven<D, V> {
     fn kick(&mut self) {
         self.bells += 1;
         let is_lost = self.slip == Some(Slip::Unrung) && self.bells.is_multiple_of(LOST_BELLS);
+        self.device.set_now_us(self.ledger.now_us());
         self.device.set_deaf(is_lost);
         self.disk.kick();
         self.device.set_deaf(false);
@@ -222,6 +235,7 @@ impl<D: Disk, V: DiskDevice> Disk for Driven<D, V> {
         if self.disk.geometry().sectors != sectors {
             self.device.set_sectors(sectors);
         }
+        self.device.set_now_us(self.ledger.now_us());
         let changed = self.disk.tick(now);
         self.work();
         changed

@@ -10,12 +10,18 @@
 //! Devices also fail, as a hypervisor that is broken or lies would let them: they
 //! ask for a reset, or return what they were not given ([`Trip`]).
 
+pub mod ahci;
 pub mod card;
 pub mod disk;
+pub mod e1000;
+pub mod nvme;
 pub mod virtio;
 
+use self::ahci::AhciDisk;
+use self::e1000::E1000Card;
+use self::nvme::NvmeDisk;
 use self::virtio::{VirtioCard, VirtioDisk};
-use crate::disk::{Drive, Spindle};
+use crate::disk::{DiskPlan, Drive, Spindle};
 use crate::network::Card;
 use ::virtio::model::Registers;
 use ::virtio::{Blk, Net};
@@ -46,6 +52,8 @@ pub enum Slip {
     Unrung,
     /// It takes an answer for another's, or more bytes for received than were.
     Swapped,
+    /// It passes a flush for done that it has to fail, since its device was reset.
+    Vouched,
 }
 
 /// Which driver serves the disks of a world.
@@ -55,6 +63,30 @@ pub enum DiskDriver {
     None,
     /// virtio-blk.
     Virtio,
+    /// NVMe, a controller a disk.
+    Nvme,
+    /// AHCI, likewise.
+    Ahci,
+}
+
+impl DiskDriver {
+    /// Every driver.
+    pub const ALL: [Self; 3] = [Self::Virtio, Self::Nvme, Self::Ahci];
+
+    /// Makes `plan` one that the device behind this driver can tell of.
+    pub fn fit(self, plan: &mut DiskPlan) {
+        if matches!(self, Self::Nvme | Self::Ahci) {
+            plan.read_only = false;
+        }
+        if self == Self::Ahci {
+            plan.discard = plan.discard.map(|_| ahci::DISCARD_SECTORS);
+        }
+    }
+
+    /// Whether a disk may change its size while the node runs.
+    pub fn sees_new_sizes(self) -> bool {
+        matches!(self, Self::None | Self::Virtio)
+    }
 }
 
 /// Which driver serves its cards.
@@ -64,6 +96,18 @@ pub enum CardDriver {
     None,
     /// virtio-net.
     Virtio,
+    /// Intel's: e1000e, igb, igc or ixgbe.
+    E1000,
+}
+
+impl CardDriver {
+    /// Every driver.
+    pub const ALL: [Self; 2] = [Self::Virtio, Self::E1000];
+
+    /// Whether a link may change the size of its frames.
+    pub fn sees_new_sizes(self) -> bool {
+        self != Self::E1000
+    }
 }
 
 /// What the node's disk is.
@@ -72,6 +116,10 @@ pub enum AnyDrive {
     Plain(Drive),
     /// virtio-blk.
     Virtio(Box<disk::Driven<Blk<Registers>, VirtioDisk>>),
+    /// AHCI.
+    Ahci(Box<disk::Driven<::ahci::Disk<::ahci::model::Model, ::ahci::model::Model>, AhciDisk>>),
+    /// NVMe.
+    Nvme(Box<disk::Driven<::nvme::Disk<::nvme::model::Window>, NvmeDisk>>),
 }
 
 /// What the node's card is.
@@ -80,14 +128,25 @@ pub enum AnyCard {
     Plain(Box<Card>),
     /// virtio-net.
     Virtio(Box<card::Driven<Net<Registers>, VirtioCard>>),
+    /// Intel's.
+    E1000(Box<card::Driven<::e1000::Card<::e1000::model::Window>, E1000Card>>),
 }
 
 /// Does the same with whichever it is.
 macro_rules! with {
-    ($any:ident, $self:expr, $it:ident => $act:expr) => {
+    (AnyDrive, $self:expr, $it:ident => $act:expr) => {
         match $self {
-            $any::Plain($it) => $act,
-            $any::Virtio($it) => $act,
+            AnyDrive::Plain($it) => $act,
+            AnyDrive::Virtio($it) => $act,
+            AnyDrive::Nvme($it) => $act,
+            AnyDrive::Ahci($it) => $act,
+        }
+    };
+    (AnyCard, $self:expr, $it:ident => $act:expr) => {
+        match $self {
+            AnyCard::Plain($it) => $act,
+            AnyCard::Virtio($it) => $act,
+            AnyCard::E1000($it) => $act,
         }
     };
 }

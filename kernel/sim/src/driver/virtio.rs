@@ -203,8 +203,9 @@ impl DiskDevice for VirtioDisk {
         self.device.set_config(0, &sectors.to_le_bytes());
     }
 
-    fn trip(&mut self, how: Trip) {
+    fn trip(&mut self, how: Trip) -> bool {
         trip(&self.device, how);
+        false
     }
 
     fn set_deaf(&mut self, is_deaf: bool) {
@@ -241,11 +242,12 @@ impl CardDevice for VirtioCard {
         self.device.fetch(RX, usize::MAX)
     }
 
-    fn receive(&mut self, wire: &[u8], told_too_many: usize) {
+    fn receive(&mut self, wire: &[u8], told_too_many: usize) -> bool {
         self.device.write(RX, 0, 0, &vec![0; self.header_bytes]);
         self.device.write(RX, 0, self.header_bytes, wire);
         let written = self.header_bytes + wire.len() + told_too_many;
         self.device.complete(RX, 0, written as u32);
+        true
     }
 
     fn transmit(&mut self) -> Option<Vec<u8>> {

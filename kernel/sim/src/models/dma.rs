@@ -154,6 +154,13 @@ impl Reach for virtio::model::Machine {
     }
 }
 
+impl Reach for pci::shared::device::Memory {
+    unsafe fn reach(&self, memory: NonNull<[u8]>) {
+        // SAFETY: by the contract of this function.
+        unsafe { self.share(memory) };
+    }
+}
+
 /// See [`Machine::lender`].
 pub(crate) struct Lender<'a, D> {
     rings: &'a RefCell<Vec<Piece>>,

@@ -4,12 +4,14 @@ use super::Running;
 use crate::disk::{Drive, Spindle};
 use crate::driver::virtio::{VirtioCard, VirtioDisk, card_profile, disk_profile};
 use crate::driver::{AnyCard, AnyDrive, CardDriver, DiskDriver, Slip, Trip, card, disk};
+use crate::driver::{ahci, e1000, nvme};
 use crate::ledger::Ledger;
 use crate::models::dma::Machine;
 use crate::mutants::Mutant;
 use crate::network::{Card, Network};
 use crate::oracle::Oracle;
 use crate::random::Random;
+use ::e1000::Chip;
 use std::cell::RefCell;
 use std::rc::Rc;
 use virtio::{Blk, Net};
@@ -20,6 +22,8 @@ pub(super) struct Drivers {
     pub(super) cards: CardDriver,
     disk_slip: Option<Slip>,
     card_slip: Option<Slip>,
+    /// Which of Intel's chips the cards are.
+    chip: Chip,
     /// Random of its own: with and without drivers a world is the same.
     random: Random,
 }
@@ -31,8 +35,12 @@ impl Drivers {
         let mut random = Random::new(seed ^ 0xd41e);
         let (mut disks, mut cards) = (DiskDriver::None, CardDriver::None);
         if !storm {
-            disks = *random.pick(&[disks, disks, DiskDriver::Virtio]);
-            cards = *random.pick(&[cards, cards, CardDriver::Virtio]);
+            if random.one_in(2) {
+                disks = *random.pick(&DiskDriver::ALL);
+            }
+            if random.one_in(2) {
+                cards = *random.pick(&CardDriver::ALL);
+            }
         }
         let disk = mutant.and_then(Mutant::of_disk_driver);
         let card = mutant.and_then(Mutant::of_card_driver);
@@ -41,7 +49,15 @@ impl Drivers {
             cards: card.map_or(cards, |(driver, _)| driver),
             disk_slip: disk.map(|(_, slip)| slip),
             card_slip: card.map(|(_, slip)| slip),
+            chip: *random.pick(&e1000::CHIPS),
             random,
+        }
+    }
+
+    /// Makes what links carry what the cards say.
+    pub(super) fn fit_links(&self, mtus: &mut [u16]) {
+        if self.cards == CardDriver::E1000 {
+            mtus.fill(e1000::mtu(self.chip));
         }
     }
 
@@ -79,6 +95,16 @@ impl Drivers {
                     disk::Driven::new(blk, device, spindle, ledger.clone(), self.disk_slip);
                 AnyDrive::Virtio(Box::new(driven))
             }
+            DiskDriver::Ahci => {
+                let slip = self.disk_slip;
+                let driven = ahci::plug(number, spindle, machine, ledger, slip, &mut self.random);
+                AnyDrive::Ahci(Box::new(driven))
+            }
+            DiskDriver::Nvme => {
+                let slip = self.disk_slip;
+                let driven = nvme::plug(number, spindle, machine, ledger, slip, &mut self.random);
+                AnyDrive::Nvme(Box::new(driven))
+            }
         }
     }
 
@@ -111,6 +137,11 @@ impl Drivers {
                 let driven =
                     card::Driven::new(net, device, port, network, oracle, self.card_slip, random);
                 AnyCard::Virtio(Box::new(driven))
+            }
+            CardDriver::E1000 => {
+                let (chip, slip) = (self.chip, self.card_slip);
+                let driven = e1000::plug(chip, port, network, oracle, machine, slip, random);
+                AnyCard::E1000(Box::new(driven))
             }
         }
     }

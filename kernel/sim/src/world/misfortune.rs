@@ -61,14 +61,14 @@ impl World {
                 let served = self.spindles.len() - usize::from(self.own.is_some());
                 let disk = random.below(served as u64) as usize;
                 let sectors = self.spindles[disk].borrow().plan().sectors;
-                if sectors < 1 << 20 {
+                if sectors < 1 << 20 && self.drivers.disks.sees_new_sizes() {
                     let more = random.between(1, 64);
                     self.spindles[disk].borrow_mut().resize(sectors + more);
                     self.oracle.borrow_mut().resized(disk);
                     self.ledger.count(Fault::Resized);
                 }
             }
-            12 => {
+            12 if self.drivers.cards.sees_new_sizes() => {
                 let port = random.below(ports) as usize;
                 let mtu = match self.plan.mtus[port] {
                     4_133.. => 4_132,

@@ -146,6 +146,7 @@ impl World {
             // One lost frame would keep the host with two paths from its work.
             (weather.loss_ppm, weather.flip_ppm) = (0, 0);
         }
+        let drivers = Drivers::choose(seed, storm, options.mutant);
         let mut spindles = Vec::new();
         let disks = if random.one_in(10) {
             random.between(5, 16)
@@ -159,6 +160,7 @@ impl World {
                 plan.cache = WriteCache::None;
                 plan.read_only = false;
             }
+            drivers.disks.fit(&mut plan);
             let own = random.fork(100 + number as u64);
             spindles.push(Rc::new(RefCell::new(Spindle::new(
                 number,
@@ -167,10 +169,12 @@ impl World {
                 own,
             ))));
         }
-        let plan = machine_plan(&mut random, &spindles, storm);
+        let mut plan = machine_plan(&mut random, &spindles, storm);
+        drivers.fit_links(&mut plan.mtus);
         let own = (!storm && random.one_in(2)).then(|| {
             let number = spindles.len();
-            let (plan, first) = own_plan(&mut random);
+            let (mut plan, first) = own_plan(&mut random);
+            drivers.disks.fit(&mut plan);
             let spindle = Spindle::new(number, plan, ledger.clone(), random.fork(99));
             spindles.push(Rc::new(RefCell::new(spindle)));
             (number, first)
@@ -203,7 +207,7 @@ impl World {
             spindles,
             own,
             machine: Machine::new(plan.frames_per_port * ports),
-            drivers: Drivers::choose(seed, storm, options.mutant),
+            drivers,
             has_tripped: false,
             idle_frames: vec![None; ports],
             plan,
