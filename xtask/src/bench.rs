@@ -128,7 +128,7 @@ fn report(house: &House, options: &Options) -> Result<(), Failure> {
     }
     println!("\n{}", bench::goals_table(&found));
     if found.host.was_busy() {
-        println!("others worked on this host too: requests a second are worth little\n");
+        println!("others worked on this host too: what has a star is worse than at rest\n");
     }
     for path in write_report(&place, &found)? {
         println!("{}", house.short(&path));

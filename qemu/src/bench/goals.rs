@@ -23,6 +23,8 @@ pub struct Goal {
     pub measured: String,
     /// Whether that is reached.
     pub holds: bool,
+    /// Whether it is a time or a ratio of times, which a busy host makes worse.
+    pub timed: bool,
 }
 
 /// Every goal for which there is a figure.
@@ -38,6 +40,7 @@ pub fn goals(found: &Findings) -> Vec<Goal> {
             wanted: "none".to_owned(),
             measured: format!("{most:.0} (turns of the loop)"),
             holds: copies.check().is_ok(),
+            timed: false,
         });
     }
     for idle in found.idle.iter().filter(|one| one.target == Target::Ublade) {
@@ -54,7 +57,7 @@ pub fn goals(found: &Findings) -> Vec<Goal> {
     all
 }
 
-/// As Markdown, for README.md.
+/// As Markdown, for README.md; with a star where a busy host had its part in the figure.
 pub fn goals_table(found: &Findings) -> String {
     let mut text = String::from("| | goal | measured | |\n|---|---|---|---|\n");
     for goal in goals(found) {
@@ -63,9 +66,15 @@ pub fn goals_table(found: &Findings) -> String {
             wanted,
             measured,
             holds,
+            timed,
         } = goal;
         let holds = if holds { "reached" } else { "not reached" };
-        let _ = writeln!(text, "| {what} | {wanted} | {measured} | {holds} |");
+        let star = if timed && found.host.was_busy() {
+            " *"
+        } else {
+            ""
+        };
+        let _ = writeln!(text, "| {what} | {wanted} | {measured}{star} | {holds} |");
     }
     text
 }
@@ -93,6 +102,7 @@ fn counts(found: &Findings, all: &mut Vec<Goal>) {
                     wanted: format!("at most {most}"),
                     measured: format!("at most {worst:.2}"),
                     holds: worst <= most,
+                    timed: false,
                 });
             }
         }
@@ -109,6 +119,7 @@ fn times(found: &Findings, all: &mut Vec<Goal>) {
                 wanted: "at least 20 ×".to_owned(),
                 measured: format!("{median:.1} × ({low:.1} to {high:.1})"),
                 holds: median >= 20.0,
+                timed: true,
             });
             continue;
         }
@@ -126,6 +137,7 @@ fn times(found: &Findings, all: &mut Vec<Goal>) {
                 wanted: format!("at most {most} ×"),
                 measured: format!("{part:.2} ×"),
                 holds: part <= most,
+                timed: true,
             });
         }
     }
@@ -158,6 +170,7 @@ fn starts(found: &Findings, all: &mut Vec<Goal>) {
             wanted: "at most 8 MiB".to_owned(),
             measured: format!("{} MiB", size.memory_mib),
             holds: size.memory_mib <= 8,
+            timed: false,
         });
     }
 }
@@ -174,6 +187,7 @@ fn below(what: &str, value: f64, most: f64) -> Goal {
         wanted: format!("at most {}", grouped(most)),
         measured: grouped(value),
         holds: value <= most,
+        timed: false,
     }
 }
 
@@ -183,6 +197,7 @@ fn milliseconds(what: &str, value: f64, most: f64) -> Goal {
         wanted: format!("at most {most:.0} ms"),
         measured: format!("{value:.0} ms"),
         holds: value <= most,
+        timed: true,
     }
 }
 
@@ -192,5 +207,32 @@ fn percent(what: &str, part: f64, least: f64) -> Goal {
         wanted: format!("at least {:.0} %", least * 100.0),
         measured: format!("{:.0} %", part * 100.0),
         holds: part >= least,
+        timed: true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::page::tests::example;
+    use super::*;
+
+    #[test]
+    fn what_a_busy_host_makes_worse_has_a_star_and_what_is_counted_has_none() {
+        let mut found = example();
+        assert!(!goals_table(&found).contains('*'));
+        found.host.cores = 2;
+        found.host.load = Some((1.0, 9.0));
+        let table = goals_table(&found);
+        let line = |what: &str| table.lines().find(|line| line.contains(what)).unwrap();
+        assert!(line("start to first answer").contains("95 ms *"), "{table}");
+        assert!(!line("at rest").contains('*'), "{table}");
+        assert!(line("smallest memory").ends_with("| reached |"), "{table}");
+    }
+
+    #[test]
+    fn a_goal_is_reached_at_its_border_and_not_beyond() {
+        assert!(below("x", 700.0, 700.0).holds && !below("x", 700.1, 700.0).holds);
+        assert!(percent("x", 0.75, 0.75).holds && !percent("x", 0.749, 0.75).holds);
+        assert!(!milliseconds("x", 20.1, 20.0).holds);
     }
 }

@@ -125,11 +125,12 @@ impl Page<'_> {
 
 fn intro(page: &mut Page<'_>, found: &Findings) {
     let host = &found.host;
+    let mib = MEMORY.trim_end_matches('M');
     let _ = write!(
         page.body,
         "<h1>What a request costs</h1>\n<p class=\"lead\">ublade, a storage node that is its own \
          operating system, measured beside Debian's vblade on Debian's cloud kernel, in the same \
-         virtual machine (q35, one processor, {MEMORY}, virtio network card with MTU 9000, a disk \
+         virtual machine (q35, one processor, {mib} MiB of memory, virtio network card with MTU 9000, a disk \
          that moves no data), asked by the same client, in turns.{}</p>\n",
         result(found)
     );
@@ -149,8 +150,9 @@ fn intro(page: &mut Page<'_>, found: &Findings) {
             if host.was_busy() { "busy" } else { "note" },
             host.cores,
             if host.was_busy() {
-                ": <strong>others worked here too</strong>. Ratios and counts hold; requests a \
-                 second and answer times are worse than those of a machine at rest"
+                ": <strong>others worked here too</strong>. Counts hardly mind; requests a second, \
+                 answer times and starts are worse than those of a host at rest, and ratios \
+                 are worth what their spread says"
             } else {
                 ""
             }
@@ -204,10 +206,15 @@ fn wanted(page: &mut Page<'_>, found: &Findings) {
     if goals.is_empty() {
         return;
     }
+    let star = if found.host.was_busy() {
+        "; a star is at figures that the busy host has made worse"
+    } else {
+        ""
+    };
     let reached = goals.iter().filter(|goal| goal.holds).count();
     let _ = write!(
         page.body,
-        "<h2>Goals</h2>\n<p>{reached} of {} are reached in this run.</p>\n<div class=\"wide\">\
+        "<h2>Goals</h2>\n<p>{reached} of {} are reached in this run{star}.</p>\n<div class=\"wide\">\
          <table class=\"goals\"><tr><th>what<th>wanted<th>measured<th></tr>\n",
         goals.len()
     );
@@ -223,6 +230,11 @@ fn wanted(page: &mut Page<'_>, found: &Findings) {
             escaped(&goal.what),
             escaped(&goal.wanted),
             escaped(&goal.measured)
+                + if goal.timed && found.host.was_busy() {
+                    " *"
+                } else {
+                    ""
+                }
         );
     }
     page.body.push_str("</table></div>\n");

@@ -20,6 +20,16 @@ pub(super) fn add(page: &mut Page<'_>, found: &Findings) {
     matrix(page, found);
 }
 
+/// The windows that are written at their points; all would not fit.
+const TOLD: [usize; 4] = [1, 8, 32, 128];
+
+/// A time at a round mark of an axis.
+fn round(us: f64) -> String {
+    microseconds(us)
+        .replacen(".0 ", " ", 1)
+        .replacen(".00 ", " ", 1)
+}
+
 /// The loads that were compared, in their order.
 fn loads(found: &Findings) -> Vec<Load> {
     let rows = found.rows.iter();
@@ -129,7 +139,7 @@ fn distribution(page: &mut Page<'_>, found: &Findings, load: Load) {
         .to_vec(),
     };
     let values = rows.iter().flat_map(|row| row.distribution.iter().copied());
-    let y = Axis::decades("answered within", values, microseconds);
+    let y = Axis::decades("answered within", values, round);
     let lines: Vec<Line> = rows
         .iter()
         .map(|row| Line {
@@ -158,26 +168,20 @@ fn ladder(page: &mut Page<'_>, found: &Findings) {
     }
     let rates = found.ladder.iter().map(|rung| rung.per_second.median);
     let x = Axis::decades("requests a second", rates, grouped);
-    let times = found
-        .ladder
-        .iter()
-        .flat_map(|rung| [rung.latency.p50, rung.latency.p99]);
-    let y = Axis::decades("answer time, p50", times, microseconds);
+    let times = found.ladder.iter().map(|rung| rung.latency.p50);
+    let y = Axis::decades("answer time, p50", times, round);
     let lines: Vec<Line> = Target::ALL
         .into_iter()
         .map(|target| {
             let rungs = found.ladder.iter().filter(|rung| rung.target == target);
             let rungs: Vec<_> = rungs.collect();
-            let notes = rungs.iter().enumerate().map(|(index, rung)| {
-                let depth = rung.depth;
-                (index, format!("{depth}"))
-            });
+            let told = rungs.iter().enumerate();
+            let told = told.filter(|(_, rung)| TOLD.contains(&rung.depth));
+            let notes = told.map(|(index, rung)| (index, rung.depth.to_string()));
             Line {
                 series: series(target),
                 name: target.name().to_owned(),
-                notes: notes
-                    .filter(|(index, _)| index % 2 == 1 || *index == 0)
-                    .collect(),
+                notes: notes.collect(),
                 points: rungs
                     .iter()
                     .map(|rung| {
