@@ -27,7 +27,7 @@ body { background: var(--back); color: var(--text); font: 15px/1.5 system-ui, sa
   max-width: 58rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.7rem; margin-bottom: .4rem; } h2 { font-size: 1.2rem; margin: 2.6rem 0 .3rem; }
 p, figcaption { max-width: 46rem; } figure { margin: .5rem 0; }
-figcaption, .note { color: var(--soft); font-size: .92em; }
+figcaption, .note { color: var(--soft); font-size: .92em; } figcaption { margin-top: .4rem; }
 .lead { font-size: 1.08rem; } .busy { border-left: 4px solid var(--s1); padding-left: .8rem; }
 svg { width: 100%; height: auto; } svg text { font: 11px system-ui, sans-serif; fill: var(--text); }
 svg .name { font-weight: 600; } svg .who, svg .figure { fill: var(--soft); }
@@ -40,7 +40,7 @@ svg .middle { text-anchor: middle; } svg .end { text-anchor: end; }
 code { background: var(--grid); padding: .1em .35em; border-radius: 3px; font-size: .9em; }
 div.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .87rem;
   font-variant-numeric: tabular-nums; }
-th, td { padding: .2rem .7rem; text-align: right; border-bottom: 1px solid var(--grid); }
+th, td { padding: .2rem .55rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--grid); }
 th { color: var(--soft); font-weight: 600; }
 th:first-child, td:first-child, .goals td, .goals th { text-align: left; }
 .yes { color: var(--good); } .no { color: var(--bad); font-weight: 600; }

@@ -212,7 +212,10 @@ fn paper(page: &mut Page<'_>, found: &Findings) {
                 grouped(wire.instructions()),
                 ours.map_or("–".to_owned(), grouped),
                 ours.map_or("–".to_owned(), |ours| {
-                    format!("{:.0} %", ours / wire.instructions() * 100.0)
+                    match ours / wire.instructions() * 100.0 {
+                        part if part < 10.0 => format!("{part:.1} %"),
+                        part => format!("{part:.0} %"),
+                    }
                 }),
             ]
         })
