@@ -25,6 +25,12 @@ pub trait Nic {
     /// The next received frame, in order of arrival, its length set.
     fn poll_rx(&mut self) -> Option<Frame>;
 
+    /// When the ring of received frames was last seen empty, asked at `now` when
+    /// [`poll_rx`](Self::poll_rx) has just found nothing: what comes later arrived later.
+    fn seen_empty(&self, now: Instant) -> Instant {
+        now
+    }
+
     /// Sends the frame's wire bytes. Seen by the device after the next kick.
     fn send(&mut self, frame: Frame);
 

@@ -424,7 +424,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
         // If the processor itself was stopped meanwhile, the next turn takes in
         // everything before an answer leaves (see `step/admit`).
         for port in &mut self.ports {
-            port.seen_empty = now;
+            port.seen_empty = port.nic.seen_empty(now);
         }
         self.woken = true;
     }

@@ -93,6 +93,12 @@ const HOUSE: &[Room] = &[
         tests: TEST_TOOLS,
     },
     Room {
+        name: "remote",
+        ours: &["io"],
+        others: &["spin"],
+        tests: TEST_TOOLS,
+    },
+    Room {
         name: "node",
         ours: &["aoe", "io"],
         others: &["heapless", "httparse", "log", "smoltcp"],
@@ -102,8 +108,8 @@ const HOUSE: &[Room] = &[
     Room {
         name: "engine",
         ours: &[
-            "ahci", "e1000", "io", "node", "nvme", "pci", "pvscsi", "ram", "realtek", "scsi",
-            "virtio", "vmxnet3",
+            "ahci", "e1000", "io", "node", "nvme", "pci", "pvscsi", "ram", "realtek", "remote",
+            "scsi", "virtio", "vmxnet3",
         ],
         others: &[],
         tests: TEST_TOOLS,

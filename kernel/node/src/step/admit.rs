@@ -44,7 +44,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
             for _ in 0..budget {
                 let port = &mut self.ports[index];
                 let Some(frame) = port.nic.poll_rx() else {
-                    port.seen_empty = now;
+                    port.seen_empty = port.nic.seen_empty(now);
                     break;
                 };
                 port.traffic.received += 1;
