@@ -31,6 +31,8 @@ pub enum AnyNic {
     Realtek(realtek::Card),
     /// A card of VMware's.
     Vmxnet3(vmxnet3::Card),
+    /// Any of these, with its driver on another processor.
+    Remote(remote::Card<AnyNic, AnyDisk>),
 }
 
 impl AnyNic {
@@ -42,6 +44,8 @@ impl AnyNic {
             Self::E1000(card) => card.has_interrupt(),
             Self::Realtek(card) => card.has_interrupt(),
             Self::Vmxnet3(card) => card.has_interrupt(),
+            // Its processor calls ours.
+            Self::Remote(_) => true,
         }
     }
 }
@@ -62,6 +66,8 @@ pub enum AnyDisk {
     Pvscsi(scsi::Disk<pvscsi::Pvscsi<DeviceMemory>>),
     /// Memory.
     Ram(RamDisk),
+    /// Any of these, with its driver on another processor.
+    Remote(remote::Disk<AnyNic, AnyDisk>),
 }
 
 /// Passes each call on to the driver that is there.
@@ -80,9 +86,11 @@ macro_rules! forward_hot {
         // A comparison, and not yet a jump by a table.
         if let $type::Virtio($driver) = $self {
             $call
+        } else if let $type::Remote($driver) = $self {
+            $call
         } else {
             match $self {
-                $type::Virtio(_) => unreachable!("it was looked for"),
+                $type::Virtio(_) | $type::Remote(_) => unreachable!("they were looked for"),
                 $($type::$variant($driver) => beside(|| $call),)+
             }
         }
@@ -109,14 +117,22 @@ macro_rules! hot_disk {
 
 macro_rules! nic {
     ($self:ident, $driver:ident => $call:expr) => {
-        forward!($self, AnyNic { Virtio, E1000, Realtek, Vmxnet3 }, $driver => $call)
+        forward!($self, AnyNic { Virtio, E1000, Realtek, Vmxnet3, Remote }, $driver => $call)
     };
 }
 
 macro_rules! disk {
     ($self:ident, $driver:ident => $call:expr) => {
-        forward!($self, AnyDisk { Virtio, Ahci, Nvme, VirtioScsi, Pvscsi, Ram }, $driver => $call)
+        forward!($self, AnyDisk { Virtio, Ahci, Nvme, VirtioScsi, Pvscsi, Ram, Remote }, $driver => $call)
     };
+}
+
+impl AnyDisk {
+    /// [`Disk::lent`], once for whatever is looked for.
+    #[cold]
+    fn look(&self, ticket: u32, look: &mut dyn FnMut(&Frame)) {
+        disk!(self, disk => disk.lent(ticket, |frame| look(frame)));
+    }
 }
 
 impl Nic for AnyNic {
@@ -146,6 +162,14 @@ impl Nic for AnyNic {
         hot_nic!(self, nic => nic.poll_rx())
     }
 
+    #[inline]
+    fn seen_empty(&self, now: Instant) -> Instant {
+        match self {
+            Self::Remote(card) => card.seen_empty(now),
+            _ => now,
+        }
+    }
+
     #[inline(always)]
     fn send(&mut self, frame: Frame) {
         hot_nic!(self, nic => nic.send(frame))
@@ -161,11 +185,12 @@ impl Nic for AnyNic {
         hot_nic!(self, nic => nic.kick())
     }
 
-    #[inline]
+    #[cold]
     fn tick(&mut self, now: Instant) -> bool {
         nic!(self, nic => nic.tick(now))
     }
 
+    #[cold]
     fn arm(&mut self) -> bool {
         nic!(self, nic => nic.arm())
     }
@@ -192,6 +217,8 @@ impl Disk for AnyDisk {
     fn submit(&mut self, request: Request, frame: Frame) {
         if let Self::Virtio(disk) = self {
             disk.submit(request, frame);
+        } else if let Self::Remote(disk) = self {
+            disk.submit(request, frame);
         } else {
             let request = request.apart();
             beside(move || disk!(self, disk => disk.submit(request, frame)));
@@ -203,12 +230,19 @@ impl Disk for AnyDisk {
         if let Self::Virtio(disk) = self {
             return disk.poll_done().map(Done::apart);
         }
+        if let Self::Remote(disk) = self {
+            return disk.poll_done().map(Done::apart);
+        }
         let done = beside(|| disk!(self, disk => disk.poll_done()))?;
         Some(done.apart())
     }
 
     fn lent<R>(&self, ticket: u32, look: impl FnOnce(&Frame) -> R) -> Option<R> {
-        disk!(self, disk => disk.lent(ticket, look))
+        let (mut look, mut seen) = (Some(look), None);
+        self.look(ticket, &mut |frame| {
+            seen = look.take().map(|look| look(frame))
+        });
+        seen
     }
 
     #[inline]
@@ -218,7 +252,7 @@ impl Disk for AnyDisk {
 
     // What is inline here and not on the way of a frame is compiled where it is
     // called, for size.
-    #[inline]
+    #[cold]
     fn tick(&mut self, now: Instant) -> bool {
         disk!(self, disk => disk.tick(now))
     }
@@ -235,11 +269,14 @@ impl Disk for AnyDisk {
         match self {
             Self::VirtioScsi(disk) => disk.newcomer().map(Self::VirtioScsi),
             Self::Pvscsi(disk) => disk.newcomer().map(Self::Pvscsi),
-            // Nobody comes behind the others.
-            Self::Virtio(_) | Self::Ahci(_) | Self::Nvme(_) | Self::Ram(_) => None,
+            // Nobody comes behind the others; and behind a remote one nobody is taken in.
+            Self::Virtio(_) | Self::Ahci(_) | Self::Nvme(_) | Self::Ram(_) | Self::Remote(_) => {
+                None
+            }
         }
     }
 
+    #[cold]
     fn arm(&mut self) -> bool {
         disk!(self, disk => disk.arm())
     }

@@ -19,6 +19,12 @@ pub use devices::{AnyDisk, AnyNic, Time};
 
 use io::Instant;
 
+/// What two processors share: see [`remote`].
+pub type Link = remote::Link<AnyNic, AnyDisk>;
+
+/// The node's end of it: [`remote::Way`].
+pub type Way = remote::Way<AnyNic, AnyDisk>;
+
 /// The node, for these devices.
 pub type Node = node::Node<AnyNic, AnyDisk>;
 

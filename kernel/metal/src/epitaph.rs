@@ -24,8 +24,10 @@ const TRACE_MAX: usize = 12;
 
 /// Seconds until the reset; `u32::MAX` for never.
 static SECONDS: AtomicU32 = AtomicU32::new(10);
-/// Somebody is speaking already: what comes now is a fault in the report.
+/// Somebody is speaking already, and whether the second processor does: what comes now
+/// from the same one is a fault in the report.
 static SPEAKING: AtomicBool = AtomicBool::new(false);
+static SECOND_SPEAKS: AtomicBool = AtomicBool::new(false);
 
 /// Sets how long a report stands before the machine is reset; `None` halts.
 pub fn set_seconds(seconds: Option<u32>) {
@@ -72,11 +74,18 @@ pub fn exception(exception: &Exception) -> ! {
     end(&mut words)
 }
 
-/// The first to come speaks; a fault while speaking ends at once.
+/// The first to come speaks, and stops the other processor; a fault while speaking ends
+/// at once.
 fn speak() -> LastWords {
-    if SPEAKING.swap(true, Ordering::Relaxed) {
+    let is_second = arch::is_second();
+    if SPEAKING.swap(true, Ordering::AcqRel) {
+        if is_second != SECOND_SPEAKS.load(Ordering::Relaxed) {
+            arch::halt();
+        }
         restart_or_halt(SECONDS.load(Ordering::Relaxed));
     }
+    SECOND_SPEAKS.store(is_second, Ordering::Relaxed);
+    arch::interrupt_the_other();
     LastWords::begin()
 }
 
@@ -88,8 +97,14 @@ fn trace(words: &mut LastWords, stack_pointer: usize) {
         static text_end: u8;
         static stack_bottom: u8;
         static stack_top: u8;
+        static second_stack_bottom: u8;
+        static second_stack_top: u8;
     }
-    let stack = (&raw const stack_bottom).addr()..(&raw const stack_top).addr();
+    let stack = if arch::is_second() {
+        (&raw const second_stack_bottom).addr()..(&raw const second_stack_top).addr()
+    } else {
+        (&raw const stack_bottom).addr()..(&raw const stack_top).addr()
+    };
     let code = (&raw const text_start).addr()..(&raw const text_end).addr();
     if !stack.contains(&stack_pointer) {
         let _ = writeln!(words, "stack: {stack_pointer:#x} is outside of the stack");

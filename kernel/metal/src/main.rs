@@ -4,10 +4,11 @@
 //! faults must be reportable before anything can go wrong; devices lose DMA before
 //! memory is given away; settings are read before the console that they name;
 //! everything that allocates comes before the heap is sealed. After it there is
-//! one loop, on one processor, with interrupts closed, for ever.
+//! one loop with interrupts closed, for ever; and with `cpus=2` one more, on another
+//! processor, for the devices (`mover`).
 //!
 //! Everything that knows the processor is in this crate, and everything unsafe of
-//! it in `arch`, `boot`, `memory`, `heap`, `memcpy`, `clock` and `epitaph`. What
+//! it in `arch`, `boot`, `memory`, `heap`, `memcpy`, `clock`, `epitaph` and `mover`. What
 //! is plain arithmetic is in the library beside this (`metal`), with tests.
 
 #![no_std]
@@ -34,6 +35,8 @@ mod machine;
 mod memcpy;
 #[allow(unsafe_code)]
 mod memory;
+#[allow(unsafe_code)]
+mod mover;
 mod power;
 mod probe;
 mod screen;
@@ -48,6 +51,7 @@ use crate::clock::Clock;
 use crate::idle::Idle;
 use crate::machine::{Machine, PciConfig};
 use crate::memory::Memory;
+use crate::mover::Mover;
 use crate::power::Power;
 use crate::screen::Screen;
 use crate::typist::Typist;
@@ -102,8 +106,14 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
     }
 
     let power = Power::find(tables.as_ref());
+    let other_processor = mover::find(tables.as_ref());
     let mut memory = boot.memory;
-    let devices = probe::count(pci.as_ref(), boot.command_line) + config.rams.len();
+    let page = memory.take_low_page();
+    let mut mover = Mover::start(&config, other_processor, page, clock);
+    // What is on its way between two processors takes as much as one more device.
+    let devices = probe::count(pci.as_ref(), boot.command_line)
+        + config.rams.len()
+        + usize::from(mover.is_some());
     let rams = take_rams(&config, &mut memory, share::reserve(devices));
     let watchdog = Watchdog::find();
     let has_bitten = watchdog.as_ref().is_some_and(|dog| dog.has_bitten);
@@ -134,6 +144,7 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
             survey.conf.len(),
             saved.len()
         );
+        mover::mind(&config, mover.as_ref());
     }
 
     for (disk, partitions) in &survey.partitions {
@@ -157,6 +168,10 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
     }
     let frames = pool.len() / SLOT_BYTES;
     let woken_by_cards = found.nics.iter().all(AnyNic::has_interrupt);
+    let late = &survey.late;
+    if let Some(mover) = &mover {
+        found = mover.give(found, late, frames, config.poll.value);
+    }
     let mut node = Node::with_state(
         found.nics,
         found.disks,
@@ -232,7 +247,9 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
         }
         if now.since_us(round) >= ROUND_US {
             round = now;
-            watchdog::turn();
+            if mover.as_mut().is_none_or(Mover::is_alive) {
+                watchdog::turn();
+            }
             testament::note(&node, now);
             if power.is_pressed() {
                 info!("power button: finishing what is under way");

@@ -15,6 +15,7 @@ const LOW: u64 = 1 << 32;
 /// The machine's free memory.
 pub struct Memory {
     map: Map,
+    low_page: Option<Range>,
 }
 
 impl Memory {
@@ -22,9 +23,14 @@ impl Memory {
     ///
     /// # Safety
     /// What `map` lists is memory that nobody else uses, now or ever: no device,
-    /// no part of this kernel. Called once.
-    pub unsafe fn new(map: Map) -> Self {
-        Self { map }
+    /// no part of this kernel. So is `low_page`, which `map` does not list. Called once.
+    pub unsafe fn new(map: Map, low_page: Option<Range>) -> Self {
+        Self { map, low_page }
+    }
+
+    /// A page below 1 MiB, where the first code of another processor has to lie.
+    pub fn take_low_page(&mut self) -> Option<&'static mut [u8]> {
+        self.low_page.take().map(as_slice)
     }
 
     /// Memory below 4 GiB, with whatever it holds.

@@ -26,6 +26,7 @@ mod outage;
 mod own_disk;
 mod power;
 mod powercut;
+mod processors;
 mod sata;
 mod scsi;
 mod signed;
@@ -183,6 +184,15 @@ static ALL: &[Scenario] = &[
         linux: false,
         neighbours: None,
         run: power::power_button,
+    },
+    Scenario {
+        name: "processors",
+        sentence: "a second processor runs the devices: two disks through two cards keep what \
+                   is written, and a machine without one is told and serves",
+        limit: seconds(120),
+        linux: false,
+        neighbours: None,
+        run: processors::processors,
     },
     Scenario {
         name: "epitaph",

@@ -25,6 +25,7 @@ const PLACES: &[&str] = &[
     "kernel/metal/src/memcpy",
     "kernel/metal/src/clock",
     "kernel/metal/src/epitaph",
+    "kernel/metal/src/mover",
     "kernel/sim/src/models/dma",
     // A plugin is called by QEMU through C and shares its counters with us.
     "qemu/counter/src/lib",

@@ -8,7 +8,7 @@ use super::cpu::{cpuid, read_msr, write_msr};
 use super::interrupts::{SPURIOUS, WAKE, acknowledge_at};
 use super::port::Port;
 use core::ptr;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use pci::Message;
 
 /// MSR: where the controller is, and whether it is on.
@@ -25,6 +25,8 @@ enum Register {
     TaskPriority = 0x80,
     EndOfInterrupt = 0xb0,
     SpuriousVector = 0xf0,
+    CommandLow = 0x300,
+    CommandHigh = 0x310,
     Timer = 0x320,
     Thermal = 0x330,
     Performance = 0x340,
@@ -90,6 +92,32 @@ pub fn init() {
         MAPPED.store(address, Ordering::Relaxed);
         acknowledge_at(address + Register::EndOfInterrupt as u64);
     }
+    mask_lines();
+    // On every PC this is where a hardware fault comes in, and the button or command
+    // of an operator who wants to know where a node hangs: the node falls with a
+    // report.
+    write(Register::Line1, DELIVERS_NMI);
+    open();
+}
+
+/// The same for a second processor, in the mode that the first one's is in. Faults and
+/// the operator's button come in at the first.
+pub fn init_second() {
+    // SAFETY: as in `init`.
+    let base = unsafe { read_msr(BASE) };
+    // Off, on and x2APIC follow each other in this order only (Intel SDM 3A, 11.12.5).
+    // SAFETY: turns the controller on where it is.
+    unsafe { write_msr(BASE, base | BASE_ON) };
+    if MAPPED.load(Ordering::Relaxed) == 0 {
+        // SAFETY: the first processor's is in this mode, so this one has it.
+        unsafe { write_msr(BASE, base | BASE_ON | BASE_X2) };
+    }
+    mask_lines();
+    write(Register::Line1, MASKED);
+    open();
+}
+
+fn mask_lines() {
     for line in [
         Register::Timer,
         Register::Thermal,
@@ -102,18 +130,53 @@ pub fn init() {
         // on every processor with that mode.
         write(line, MASKED);
     }
-    // On every PC this is where a hardware fault comes in, and the button or command
-    // of an operator who wants to know where a node hangs: the node falls with a
-    // report.
-    write(Register::Line1, DELIVERS_NMI);
+}
+
+fn open() {
     write(Register::TaskPriority, 0);
     write(Register::SpuriousVector, ENABLED | u32::from(SPURIOUS));
 }
 
-/// What a device writes to wake us.
+/// The processor that devices interrupt; all ones for the one that runs.
+static DEVICES_AT: AtomicU32 = AtomicU32::new(u32::MAX);
+
+/// From now on devices are told to interrupt processor `id`.
+pub fn aim_devices_at(id: u32) {
+    DEVICES_AT.store(id, Ordering::Relaxed);
+}
+
+/// The number of the processor that devices interrupt.
+pub fn devices_at() -> u32 {
+    match DEVICES_AT.load(Ordering::Relaxed) {
+        u32::MAX => id(),
+        id => id,
+    }
+}
+
+/// Sends an interrupt command to processor `to` (Intel SDM 3A, 11.6.1).
+pub fn command(to: u32, command: u32) {
+    if MAPPED.load(Ordering::Relaxed) == 0 {
+        let register = 0x800 + Register::CommandLow as u32 / 16;
+        let value = u64::from(to) << 32 | u64::from(command);
+        // A write to this register waits for no store of ours before it (3A, 11.12.3).
+        core::sync::atomic::fence(Ordering::SeqCst);
+        // SAFETY: the mode's command register; what it may send touches no memory.
+        unsafe { write_msr(register, value) };
+    } else {
+        write(Register::CommandHigh, to << 24);
+        write(Register::CommandLow, command);
+    }
+}
+
+/// Wakes processor `to`.
+pub fn wake(to: u32) {
+    command(to, 1 << 14 | u32::from(WAKE));
+}
+
+/// What a device writes to wake its processor.
 pub fn message() -> Message {
     Message {
-        address: 0xfee0_0000 | u64::from(id() & 0xff) << 12,
+        address: 0xfee0_0000 | u64::from(devices_at() & 0xff) << 12,
         data: WAKE.into(),
     }
 }

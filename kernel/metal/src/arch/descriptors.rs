@@ -26,7 +26,7 @@ const STACK_BYTES: usize = 8192;
 
 /// What only [`load`] writes, and only the processor uses afterwards.
 struct Once<T>(UnsafeCell<T>);
-// SAFETY: written once by `load`, on the only processor that runs then.
+// SAFETY: written once by `load`, by the only processor that uses this one.
 unsafe impl<T> Sync for Once<T> {}
 
 #[repr(C, align(16))]
@@ -49,26 +49,36 @@ struct Task {
 const _: () = assert!(size_of::<Task>() == 104);
 
 #[unsafe(link_section = ".noinit.stacks")]
-static STACKS: [Stack; 3] = [const { Stack(UnsafeCell::new([0; STACK_BYTES])) }; 3];
+static STACKS: [[Stack; 3]; 2] =
+    [const { [const { Stack(UnsafeCell::new([0; STACK_BYTES])) }; 3] }; 2];
 
-static TASK_STATE: Once<Task> = Once(UnsafeCell::new(Task {
-    reserved_0: 0,
-    privilege_stacks: [0; 3],
-    reserved_1: 0,
-    interrupt_stacks: [0; 7],
-    reserved_2: 0,
-    reserved_3: 0,
-    // Past the end: no map.
-    io_map: size_of::<Task>() as u16,
-}));
+/// What one processor has of its own: a task can not be shared, for loading it marks it.
+struct Own {
+    task: Task,
+    table: [u64; 5],
+}
 
-static TABLE: Once<[u64; 5]> = Once(UnsafeCell::new([
-    0,
-    0x00af_9a00_0000_ffff, // code, 64-bit, present
-    0x00cf_9200_0000_ffff, // data, writable, present
-    0,                     // task, low
-    0,                     // task, high
-]));
+static OWN: [Once<Own>; 2] = [const {
+    Once(UnsafeCell::new(Own {
+        task: Task {
+            reserved_0: 0,
+            privilege_stacks: [0; 3],
+            reserved_1: 0,
+            interrupt_stacks: [0; 7],
+            reserved_2: 0,
+            reserved_3: 0,
+            // Past the end: no map.
+            io_map: size_of::<Task>() as u16,
+        },
+        table: [
+            0,
+            0x00af_9a00_0000_ffff, // code, 64-bit, present
+            0x00cf_9200_0000_ffff, // data, writable, present
+            0,                     // task, low
+            0,                     // task, high
+        ],
+    }))
+}; 2];
 
 /// What `lgdt` and `lidt` take.
 #[repr(C, packed)]
@@ -92,9 +102,27 @@ impl TablePointer {
 /// # Safety
 /// Called once, before any interrupt can come.
 pub unsafe fn load() {
-    let task = TASK_STATE.0.get();
+    // SAFETY: the first processor's, once (caller).
+    unsafe { load_own(0) };
+}
+
+/// The same on the second processor.
+///
+/// # Safety
+/// Called once, by it, before any interrupt can come.
+pub unsafe fn load_second() {
+    // SAFETY: the second processor's, once (caller).
+    unsafe { load_own(1) };
+}
+
+/// # Safety
+/// Called once for each processor, by it, before any interrupt can come.
+unsafe fn load_own(processor: usize) {
+    let own = OWN[processor].0.get();
+    // SAFETY: the place of a field of what is there.
+    let task = unsafe { &raw mut (*own).task };
     let mut stacks = [0; 7];
-    for (entry, stack) in stacks.iter_mut().zip(&STACKS) {
+    for (entry, stack) in stacks.iter_mut().zip(&STACKS[processor]) {
         *entry = (stack.0.get().addr() + STACK_BYTES) as u64;
     }
     // SAFETY: the only access besides the processor's, which starts below.
@@ -106,7 +134,8 @@ pub unsafe fn load() {
         | (base & 0xff_ffff) << 16
         | 0x89 << 40 // available 64-bit task, present
         | (base >> 24 & 0xff) << 56;
-    let table = TABLE.0.get();
+    // SAFETY: as for the task.
+    let table = unsafe { &raw mut (*own).table };
     // SAFETY: as for the task.
     unsafe { (*table)[3] = low };
     // SAFETY: as for the task.

@@ -231,6 +231,16 @@ pub unsafe fn load() {
     const _: () = assert!(SPURIOUS == 255);
     // SAFETY: nobody else touches the table before `lidt` below.
     unsafe { *TABLE.0.get() = gates };
+    // SAFETY: the table is complete.
+    unsafe { load_again() };
+}
+
+/// Loads the handlers on one more processor.
+///
+/// # Safety
+/// [`load`] has filled the table, and this processor has segments and stacks of
+/// `descriptors`.
+pub unsafe fn load_again() {
     let pointer = TablePointer::new(TABLE.0.get().cast(), size_of::<[Gate; 256]>());
     // SAFETY: the table is static and complete.
     unsafe {

@@ -63,17 +63,17 @@ pub fn second_controller() -> bool {
 /// As a level: a device that was not acknowledged wakes us again at once instead
 /// of never.
 pub fn open_line(line: u32) -> bool {
-    open(line, LEVEL)
+    open(line, LEVEL, apic::devices_at())
 }
 
 /// Lets a line of the ISA bus wake us. False if there is no such line.
 ///
 /// As an edge, which these lines are: one that is stuck wakes us once.
 pub fn open_isa_line(line: u32) -> bool {
-    open(line, 0)
+    open(line, 0, apic::id())
 }
 
-fn open(line: u32, trigger: u32) -> bool {
+fn open(line: u32, trigger: u32, processor: u32) -> bool {
     let (controller, pin) = if line < LINES {
         (Controller(FIRST), line)
     } else {
@@ -82,7 +82,7 @@ fn open(line: u32, trigger: u32) -> bool {
     if controller.lines().is_none_or(|lines| pin >= lines) {
         return false;
     }
-    controller.write(LINE + 2 * pin + 1, apic::id() << 24);
+    controller.write(LINE + 2 * pin + 1, processor << 24);
     controller.write(LINE + 2 * pin, trigger | u32::from(WAKE));
     true
 }

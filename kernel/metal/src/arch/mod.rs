@@ -11,13 +11,15 @@ mod interrupts;
 mod ioapic;
 mod paging;
 mod port;
+mod second;
 
-pub use apic::{Timer, message, start_timer_count, timer_count};
+pub use apic::{Timer, id as processor, message, start_timer_count, timer_count};
 pub use cpu::{cpuid, hypervisor_leaves, tsc, write_msr};
 pub use interrupts::Exception;
 pub use ioapic::{open_isa_line, open_line, second_controller};
 pub use paging::{map_device, map_memory, vga_text};
 pub use port::Port;
+pub use second::{interrupt_the_other, is_second, start, wake_first, wake_second};
 
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, Ordering};

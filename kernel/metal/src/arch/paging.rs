@@ -59,6 +59,7 @@ unsafe extern "C" {
     static text_end: u8;
     static data_start: u8;
     static stack_guard: u8;
+    static second_stack_guard: u8;
     static image_end: u8;
 }
 
@@ -126,18 +127,19 @@ pub unsafe fn load(memory_end: u64) {
     } else {
         0
     };
-    let [image, text, data, guard, end] = [
+    let [image, text, data, guard, second_guard, end] = [
         (&raw const text_start).addr(),
         (&raw const text_end).addr(),
         (&raw const data_start).addr(),
         (&raw const stack_guard).addr(),
+        (&raw const second_stack_guard).addr(),
         (&raw const image_end).addr(),
     ]
     .map(|address| address as u64);
     let is_fine = |large: u64| large == 0 || large < end && image < large + LARGE_PAGE;
     let small = |page: u64| match page {
         0 => 0,
-        page if page == guard => 0,
+        page if page == guard || page == second_guard => 0,
         page if (image..text).contains(&page) => page | PRESENT,
         page if (text..data).contains(&page) => page | PRESENT | no_execute,
         page => page | PRESENT | WRITABLE | no_execute,
@@ -193,6 +195,19 @@ pub unsafe fn load(memory_end: u64) {
     unsafe {
         asm!("mov {0}, cr0", "or {0}, 0x10000", "mov cr0, {0}", out(reg) _, options(nostack));
     }
+}
+
+/// Lets code run in a page of the first 2 MiB, which are mapped in small pages. No
+/// processor has run there before, so none remembers what held until now.
+pub fn let_run(page: u64) {
+    assert!(page < LARGE_PAGE, "the first 2 MiB have small pages");
+    let mut table = root();
+    for _ in 0..3 {
+        // SAFETY: these tables were made by `load`, for the first 2 MiB.
+        table = unsafe { below(table, 0) }.expect("made by `load`");
+    }
+    // SAFETY: as above; allows more than before.
+    unsafe { set(table, page / PAGE, page | PRESENT | WRITABLE) };
 }
 
 /// Maps device memory, uncached. `None` where memory is: a device that claims to

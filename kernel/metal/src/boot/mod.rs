@@ -20,7 +20,7 @@ use core::fmt;
 use core::ptr;
 use door::handover::{Door, Frame};
 use metal::acpi;
-use metal::map::{Map, Range};
+use metal::map::{From, Map, Range};
 
 /// Why what the loader left can not be used.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +87,14 @@ const COMMAND_LINE_BYTES: usize = 4096;
 const MAP_ENTRIES_MAX: usize = 512;
 /// E820: memory that can be used. Everything else can not.
 const USABLE: u32 = 1;
+/// Page 0, which is not mapped.
+const PAGE_0: Range = Range {
+    start: 0,
+    end: 4096,
+};
+/// Where the page for another processor ends at the latest: above it a firmware may
+/// keep data of its own without saying so.
+const LOW_PAGES_END: u64 = 0x9_0000;
 /// The first MiB: firmware data, and room for starting other processors.
 const FIRST_MIB: Range = Range {
     start: 0,
@@ -153,6 +161,8 @@ where
             map.cut(Range::of(start, bytes));
         }
     }
+    map.cut(PAGE_0);
+    let low_page = map.take(4096, 4096, LOW_PAGES_END, From::Top);
     map.cut(FIRST_MIB);
     map.cut(image());
     Ok(Boot {
@@ -161,7 +171,7 @@ where
         // who runs: our image is cut out, and what the loader left has been
         // copied. Devices that may still write to memory lose that right in
         // `probe::stop_dma`, before any of this is given away. Called once.
-        memory: unsafe { Memory::new(map) },
+        memory: unsafe { Memory::new(map, low_page) },
         memory_end,
         acpi_root,
         frame: left.frame,

@@ -89,7 +89,7 @@ pub const DEFAULTS: [(&str, &str); 17] = [
     ("log", "info"),
     ("panic", "10"),
     ("watchdog", "30"),
-    ("cpus", "all"),
+    ("cpus", "1"),
     ("poll", "adaptive"),
     ("measure", "off"),
     ("mask.all", ""),
@@ -164,7 +164,7 @@ pub struct Config {
     pub panic: Setting<Option<u32>>,
     /// `watchdog=`: seconds that a turn of the loop may take; `None` is any number.
     pub watchdog: Setting<Option<u32>>,
-    /// `cpus=`: cores used; `None` for all. Not used yet: one core serves.
+    /// `cpus=`: processors used, of which two are of use; `None` for all.
     pub cpus: Setting<Option<u16>>,
     /// `poll=`: microseconds to spin before sleeping; `None` is adaptive.
     pub poll: Setting<Option<u32>>,
@@ -243,7 +243,7 @@ impl Config {
             console: Setting::default(Text::EMPTY),
             panic: Setting::default(Some(10)),
             watchdog: Setting::default(Some(30)),
-            cpus: Setting::default(None),
+            cpus: Setting::default(Some(1)),
             poll: Setting::default(None),
             measure: Setting::default(None),
             masks_full: false,
@@ -413,10 +413,7 @@ impl Config {
             }
             "panic" => put(&mut self.panic, source, plain::panic(value)),
             "watchdog" => put(&mut self.watchdog, source, plain::watchdog(value)),
-            "cpus" => {
-                put(&mut self.cpus, source, plain::cpus(value))?;
-                not_yet("more than one core", matches!(value, "1"))
-            }
+            "cpus" => put(&mut self.cpus, source, plain::cpus(value)),
             "poll" => put(&mut self.poll, source, plain::poll(value)),
             "measure" => put(&mut self.measure, source, plain::measure(value)),
             _ => self.set_of_slot(source, key, value),

@@ -62,8 +62,8 @@ fn every_key_is_read_and_only_unbuilt_features_are_reported() {
     assert_eq!(command_line("").http.value, Some(80));
     assert_eq!(command_line("ublade.http=off").http.value, None);
 
-    let config = command_line("ublade.cpus=2 ublade.slot.0=wwn:1");
-    assert_eq!(config.problems().len(), 2);
+    let config = command_line("ublade.slot.0=wwn:1");
+    assert_eq!(config.problems().len(), 1);
     assert!(
         config
             .problems()
@@ -316,9 +316,6 @@ fn a_watchdog_is_off_or_has_a_time_in_which_a_node_can_come_round() {
 #[test]
 fn every_default_is_what_holds_anyway() {
     for (key, value) in DEFAULTS {
-        if key == "cpus" {
-            continue; // All of them is the wish; one is what there is.
-        }
         let line = alloc::format!("{key}={value}");
         let config = config(&[(Source::File, line.as_str())]);
         assert_eq!(config.problems(), [], "{line}");
@@ -327,7 +324,7 @@ fn every_default_is_what_holds_anyway() {
         assert_eq!(config.errors.value, Errors::Ata, "{line}");
         assert_eq!(config.cache.value, Cache::WriteThrough, "{line}");
         assert!(config.net_data.value.is_empty() && config.net_mgmt.value.is_empty());
-        assert_eq!((config.mtu.value, config.cpus.value), (None, None));
+        assert_eq!((config.mtu.value, config.cpus.value), (None, Some(1)));
         assert_eq!(config.poll.value, None, "{line}");
         let ip = config.ip.value;
         assert!(ip.is_empty() || Wanted::parse(ip.as_str()) == Some(Wanted::Dhcp));
