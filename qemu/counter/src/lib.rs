@@ -7,10 +7,14 @@
 //! them while the guest runs: before a load, after it, subtract, divide.
 //!
 //! ```text
-//! -plugin libcounter.so,counts=PATH[,io=on]
-//! PATH: four u64 in host order: instructions, device reads, device writes, and the
-//!       bytes that were stored to memory
+//! -plugin libcounter.so,counts=PATH[,io=on][,each=on]
+//! PATH: u64 in host order: instructions, device reads, device writes, the bytes that
+//!       were stored to memory; then the instructions of each of eight processors
 //! ```
+//! With `each=on` the instructions are counted for each processor apart, in whole blocks
+//! of translated code, and not together: an addition in line can not tell them apart, and
+//! would lose some where two processors add at once.
+//!
 //! Counting register accesses and stores slows every memory access of the guest down, so it
 //! is asked for with `io=on` and the two kinds of figure are taken in two runs.
 //!
@@ -33,7 +37,11 @@ struct Counters {
     device_reads: AtomicU64,
     device_writes: AtomicU64,
     bytes_stored: AtomicU64,
+    each: [AtomicU64; PROCESSORS],
 }
+
+/// Processors that are counted apart.
+const PROCESSORS: usize = 8;
 
 /// The mapped file; set once by `qemu_plugin_install`, before any guest code runs.
 static COUNTERS: AtomicPtr<Counters> = AtomicPtr::new(std::ptr::null_mut());
@@ -61,6 +69,7 @@ const NO_REGISTERS: c_int = 0;
 const READS_AND_WRITES: c_int = 3;
 
 type TranslationCallback = extern "C" fn(PluginId, *mut TranslationBlock);
+type RunCallback = extern "C" fn(c_uint, *mut c_void);
 type MemoryCallback = extern "C" fn(c_uint, u32, u64, *mut c_void);
 
 // SAFETY: the signatures are those of qemu-plugin.h, version 1; QEMU exports
@@ -74,6 +83,12 @@ unsafe extern "C" {
         operation: c_int,
         counter: *mut c_void,
         amount: u64,
+    );
+    fn qemu_plugin_register_vcpu_tb_exec_cb(
+        block: *mut TranslationBlock,
+        callback: RunCallback,
+        flags: c_int,
+        user: *mut c_void,
     );
     fn qemu_plugin_register_vcpu_mem_cb(
         instruction: *mut Instruction,
@@ -114,7 +129,7 @@ pub unsafe extern "C" fn qemu_plugin_install(
     arguments: *const *const c_char,
 ) -> c_int {
     let mut path = None;
-    let mut count_io = false;
+    let (mut count_io, mut count_each) = (false, false);
     for index in 0..usize::try_from(count).unwrap_or(0) {
         // SAFETY: `index` is below the count that QEMU gave with the pointer.
         let argument = unsafe { arguments.add(index) };
@@ -125,8 +140,11 @@ pub unsafe extern "C" fn qemu_plugin_install(
         match argument.split_once('=') {
             Some(("counts", value)) => path = Some(value.to_owned()),
             Some(("io", value)) => count_io = value == "on",
+            Some(("each", value)) => count_each = value == "on",
             _ => {
-                eprintln!("counter: unknown argument {argument:?}; known: counts=PATH, io=on");
+                eprintln!(
+                    "counter: unknown argument {argument:?}; known: counts=PATH, io=on, each=on"
+                );
                 return 1;
             }
         }
@@ -143,10 +161,10 @@ pub unsafe extern "C" fn qemu_plugin_install(
         }
     };
     COUNTERS.store(counters, Ordering::Release);
-    let callback: TranslationCallback = if count_io {
-        translated_with_io
-    } else {
-        translated
+    let callback: TranslationCallback = match (count_each, count_io) {
+        (true, _) => translated_for_each,
+        (false, true) => translated_with_io,
+        (false, false) => translated,
     };
     // SAFETY: `id` is the one QEMU gave us, the callback lives as long as the library.
     unsafe { qemu_plugin_register_vcpu_tb_trans_cb(id, callback) };
@@ -197,6 +215,28 @@ extern "C" fn translated(_id: PluginId, block: *mut TranslationBlock) {
             );
         }
     });
+}
+
+/// As [`translated`], for each processor apart.
+extern "C" fn translated_for_each(_id: PluginId, block: *mut TranslationBlock) {
+    // SAFETY: `block` is QEMU's for the time of the translation callback.
+    let count = unsafe { qemu_plugin_tb_n_insns(block) };
+    // SAFETY: as above; `ran` lives as long as the library, and gets a number, not a place.
+    unsafe {
+        qemu_plugin_register_vcpu_tb_exec_cb(
+            block,
+            ran,
+            NO_REGISTERS,
+            std::ptr::without_provenance_mut(count),
+        );
+    }
+}
+
+/// A block runs, of so many instructions.
+extern "C" fn ran(processor: c_uint, instructions: *mut c_void) {
+    if let Some(counter) = counters().each.get(processor as usize) {
+        counter.fetch_add(instructions.addr() as u64, Ordering::Relaxed);
+    }
 }
 
 /// As [`translated`], and look at every access to memory as well.

@@ -41,6 +41,8 @@ pub(super) enum Watch {
     Instructions,
     Registers,
     Memory,
+    /// The instructions of each processor apart.
+    Processors,
 }
 
 impl Watch {
@@ -50,6 +52,7 @@ impl Watch {
             Self::Instructions => "instructions",
             Self::Registers => "registers",
             Self::Memory => "memory",
+            Self::Processors => "processors",
         }
     }
 }
@@ -79,26 +82,37 @@ impl Counter {
 
     /// QEMU's argument behind `-plugin`.
     pub(super) fn argument(&self) -> String {
-        let io = match self.watch {
-            Watch::Instructions => "off",
-            Watch::Registers | Watch::Memory => "on",
+        let what = match self.watch {
+            Watch::Instructions => "io=off",
+            Watch::Registers | Watch::Memory => "io=on",
+            Watch::Processors => "each=on",
         };
         let (plugin, file) = (self.plugin.display(), self.file.display());
-        format!("{plugin},counts={file},io={io}")
+        format!("{plugin},counts={file},{what}")
     }
 
     /// What has been counted so far.
     pub(super) fn read(&self) -> Result<Counts, Failure> {
+        let [instructions, device_reads, device_writes, bytes_stored] = self.words(0)?;
+        Ok(Counts {
+            instructions,
+            device_reads,
+            device_writes,
+            bytes_stored,
+        })
+    }
+
+    /// The instructions of the first processors, where they are counted apart.
+    pub(super) fn each(&self) -> Result<[u64; 2], Failure> {
+        self.words(4)
+    }
+
+    fn words<const N: usize>(&self, from: usize) -> Result<[u64; N], Failure> {
         let file = self.file.display();
         let bytes = std::fs::read(&self.file).or_fail(format_args!("no counts in {file}"))?;
         let (words, _) = bytes.as_chunks::<8>();
-        let mut words = words.iter().map(|word| u64::from_ne_bytes(*word));
-        let mut word = || words.next().or_fail(format_args!("{file} is too short"));
-        Ok(Counts {
-            instructions: word()?,
-            device_reads: word()?,
-            device_writes: word()?,
-            bytes_stored: word()?,
-        })
+        let words = words.get(from..).and_then(|words| words.first_chunk());
+        let words: &[[u8; 8]; N] = words.or_fail(format_args!("{file} is too short"))?;
+        Ok(words.map(u64::from_ne_bytes))
     }
 }

@@ -143,7 +143,7 @@ pub(super) fn counted(place: &Place, target: Target, watch: Watch) -> Result<Ser
     let counter = Counter::new(&place.plugin, file, watch);
     let settings = match watch {
         Watch::Instructions | Watch::Memory => NO_SPINNING,
-        Watch::Registers => "",
+        Watch::Registers | Watch::Processors => "",
     };
     Serving::start(place, target, settings, Some(counter))
 }

@@ -144,6 +144,7 @@ pub fn json(all: &Findings) -> String {
         "node": node,
         "bytes_copied_of_8192": copies,
         "devices": devices,
+        "processors": processors(all),
         "comparison": rows,
         "latency_against_load": ladder(all),
         "limits": limits(all),
@@ -174,6 +175,18 @@ fn ladder(all: &Findings) -> Vec<Value> {
         })
     });
     rungs.collect()
+}
+
+fn processors(all: &Findings) -> Vec<Value> {
+    let processors = all.processors.iter().map(|on| {
+        json!({
+            "load": on.load.name(),
+            "instructions_on_one": on.alone,
+            "instructions_on_each_of_two": on.each,
+            "times_the_requests": on.scale(),
+        })
+    });
+    processors.collect()
 }
 
 fn limits(all: &Findings) -> Option<Value> {

@@ -47,6 +47,19 @@ pub fn goals(found: &Findings) -> Vec<Goal> {
         let value = idle.instructions_per_second;
         all.push(below("instructions a second at rest", value, 5_000.0));
     }
+    for on in &found.processors {
+        let scale = on.scale();
+        all.push(Goal {
+            what: format!(
+                "requests of one processor that two serve, {}",
+                words(on.load)
+            ),
+            wanted: "at least 1.6 ×".to_owned(),
+            measured: format!("{scale:.2} ×"),
+            holds: scale >= 1.6,
+            timed: false,
+        });
+    }
     starts(found, &mut all);
     for (_, crowd) in found.crowds.iter().filter(|one| one.0 == Target::Ublade) {
         let what = "left of the peak at 10 times overload";

@@ -13,6 +13,7 @@ use super::host::Host;
 use super::ladder::{Rung, ladder};
 use super::limits::{Limits, limits};
 use super::matrix::{Cell, matrix};
+use super::processors::{OnProcessors, processors};
 use super::rest::{Idle, idle};
 use super::size::{Size, size};
 use super::start::{Start, start};
@@ -33,6 +34,8 @@ pub enum Part {
     Copies,
     /// Other disks and cards.
     Devices,
+    /// Two processors.
+    Processors,
     /// Beside vblade.
     Compare,
     /// Latency against load.
@@ -57,10 +60,11 @@ pub enum Part {
 
 impl Part {
     /// All of them, in the order in which they run.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Counts,
         Self::Copies,
         Self::Devices,
+        Self::Processors,
         Self::Compare,
         Self::Ladder,
         Self::Limits,
@@ -79,6 +83,7 @@ impl Part {
             Self::Counts => "counts",
             Self::Copies => "copies",
             Self::Devices => "devices",
+            Self::Processors => "processors",
             Self::Compare => "compare",
             Self::Ladder => "ladder",
             Self::Limits => "limits",
@@ -98,6 +103,7 @@ impl Part {
             Self::Counts => "count instructions and register accesses a request",
             Self::Copies => "count bytes that the processor copies",
             Self::Devices => "count with other disks and cards",
+            Self::Processors => "count on one processor, and on each of two",
             Self::Compare => "requests a second and answer times beside vblade",
             Self::Ladder => "latency against load, windows from 1 to 128",
             Self::Limits => "what an echo of frames and a loop of disk reads reach",
@@ -117,6 +123,7 @@ impl Part {
             Self::Counts => [90, 90],
             Self::Copies => [30, 30],
             Self::Devices => [60, 60],
+            Self::Processors => [40, 40],
             Self::Compare => [150, 90],
             Self::Ladder => [80, 35],
             Self::Limits => [90, 40],
@@ -184,6 +191,8 @@ pub struct Findings {
     pub copies: Option<Copies>,
     /// What a read costs the node with other devices.
     pub devices: Vec<OnDevices>,
+    /// What a request costs each of two processors.
+    pub processors: Vec<OnProcessors>,
     /// Every target at every load.
     pub rows: Vec<Row>,
     /// Latency against load.
@@ -221,6 +230,7 @@ pub fn run(
         }
         Part::Copies => found.copies = Some(fewest_copies(place)?),
         Part::Devices => found.devices = devices(place, |on| say(on.name))?,
+        Part::Processors => found.processors = processors(place, |on| say(&on.load.name()))?,
         Part::Compare => found.rows = compare_targets(place, pace, &found.measured, say)?,
         Part::Ladder => found.ladder = ladder(place, pace, say)?,
         Part::Limits => found.limits = Some(limits(place, pace, say)?),

@@ -68,6 +68,15 @@ pub fn lines(all: &Findings) -> Vec<String> {
             on.name, on.instructions, on.accesses
         ));
     }
+    for on in &all.processors {
+        let [node, devices] = on.each;
+        lines.push(format!(
+            "{:<18} {:.0} instructions on one processor; on two, {node:.0} the node's and {devices:.0} the devices': {:.2} times the requests",
+            on.load.name(),
+            on.alone,
+            on.scale()
+        ));
+    }
     if let Some(limits) = &all.limits {
         for one in &limits.echoed {
             lines.push(format!(

@@ -69,6 +69,7 @@ pub(super) fn add(page: &mut Page<'_>, found: &Findings) {
             &rows,
         );
     }
+    processors(page, found);
     limits(page, found);
     paper(page, found);
 }
@@ -105,6 +106,41 @@ fn accesses(page: &mut Page<'_>, found: &Findings) {
          out of the guest. Alone, a request rings at the disk and at the card; many at once share \
          one doorbell a turn.",
         &svg::bars("register accesses", &groups),
+    );
+}
+
+fn processors(page: &mut Page<'_>, found: &Findings) {
+    if found.processors.is_empty() {
+        return;
+    }
+    let groups: Vec<Group> = found
+        .processors
+        .iter()
+        .map(|on| {
+            let bar = |series, name: &str, value: f64, text| Bar {
+                series,
+                name: name.to_owned(),
+                value: Spread::of(&[value]),
+                text,
+            };
+            let [node, devices] = on.each;
+            Group {
+                name: format!("{}: {:.2} times the requests", title(on.load), on.scale()),
+                bars: vec![
+                    bar(2, "one processor", on.alone, grouped(on.alone)),
+                    bar(0, "two: the node's", node, grouped(node)),
+                    bar(3, "two: the devices'", devices, grouped(devices)),
+                ],
+            }
+        })
+        .collect();
+    page.figure(
+        "Scaling by core",
+        Part::Processors,
+        "Guest instructions a request on each processor. Where both run at once, each on a core \
+         of the host's, the one with more to do is the limit: what one alone needs, divided by \
+         that, is how many times the requests two of them serve.",
+        &svg::bars("instructions on each processor", &groups),
     );
 }
 

@@ -9,6 +9,7 @@ use super::super::latency::{PARTS, Percentiles};
 use super::super::limits::{Echoed, Limits};
 use super::super::load::{Access, Order, Trouble};
 use super::super::matrix::{Cell, Mode, Storage};
+use super::super::processors::OnProcessors;
 use super::super::rest::Idle;
 use super::super::size::{File, Size};
 use super::super::spread::Spread;
@@ -73,6 +74,11 @@ pub(in super::super) fn example() -> Findings {
             name: "NVMe, virtio-net",
             instructions: 1234.0,
             accesses: 0.25,
+        }],
+        processors: vec![OnProcessors {
+            load: LOAD,
+            alone: 800.0,
+            each: [500.0, 450.0],
         }],
         copies: Some(Copies {
             read: 0.0,
