@@ -269,7 +269,8 @@ impl<R: Registers> Admin<R> {
             }
             let number = served as u16 + 1;
             let vector = surroundings.vector(number);
-            let (queue, member) = self.create_queue(surroundings, number, vector)?;
+            let (queue, mut member) = self.create_queue(surroundings, number, vector)?;
+            (member.namespace, member.sectors) = (namespace, geometry.sectors);
             members.push(member);
             results.push(Ok(Start {
                 queue,
@@ -352,6 +353,8 @@ impl<R: Registers> Admin<R> {
         );
         let member = Member {
             number,
+            namespace: 0,
+            sectors: 0,
             addresses: queue.addresses(),
             places: [commands, answers],
             vector,

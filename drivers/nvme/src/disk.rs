@@ -407,12 +407,13 @@ impl<R: Registers> io::Disk for Disk<R> {
 
     fn tick(&mut self, now: Instant) -> bool {
         self.now = now;
-        let failed_soon = self.fails_soon;
+        let before = (self.fails_soon, self.geometry.sectors);
         self.follow();
+        self.geometry.sectors = self.guard.borrow().sectors(self.member);
         if self.service == Service::Running {
             self.look_for_silence();
         }
-        self.fails_soon != failed_soon
+        (self.fails_soon, self.geometry.sectors) != before
     }
 
     fn fails_soon(&self) -> bool {

@@ -25,6 +25,7 @@ mod tests;
 
 use crate::command::{Command, Opcode};
 use crate::controller::{enable, number_of_queues, queue_half};
+use crate::identify::{self, kind};
 use crate::queue::Queue;
 use crate::registers::{Capabilities, ControllerStatus, Registers, stop};
 use crate::service::{Broken, Reason};
@@ -37,6 +38,9 @@ use pci::Shared;
 const ADMIN_WAIT_US: u64 = 5_000_000;
 /// How often the controller is asked how it feels.
 const HEALTH_US: u64 = 5_000_000;
+/// How often the sizes of all namespaces are asked for. A message about a change would
+/// come at once, but lies in wait in a queue that only we look at.
+const SIZE_US: u64 = 5_000_000;
 /// After so long without a reset the earlier ones are forgotten.
 const CALM_US: u64 = 60_000_000;
 /// From the second reset in a row on, what was under way is not tried again: it
@@ -58,6 +62,9 @@ const FAILS_SOON: u32 = 1 << 0 | 1 << 2 | 1 << 3 | 1 << 4;
 pub struct Member {
     /// Its number.
     pub number: u16,
+    /// The namespace that its commands are for, and how large that is.
+    pub namespace: u32,
+    pub sectors: u64,
     /// Where the rings lie, commands first.
     pub addresses: [u64; 2],
     /// How many places they have.
@@ -97,6 +104,9 @@ pub trait Watch {
     /// Whether the controller says of itself that it will fail.
     fn fails_soon(&self) -> bool;
 
+    /// How large the namespace of queue `member` is.
+    fn sectors(&self, member: usize) -> u64;
+
     /// Asks the controller to give up command `id` of queue `member`. False if it
     /// is busy with another question.
     fn abort(&mut self, member: usize, id: u16) -> bool;
@@ -113,6 +123,8 @@ pub trait Watch {
 enum Question {
     Abort,
     Health,
+    /// How large the namespace of this member is.
+    Size(usize),
     /// The number of queues; the same as at the start.
     Queues,
     Create,
@@ -155,6 +167,9 @@ pub struct Guard<R> {
     /// When it is asked how it feels; never if it has no answer to that.
     health_at: Option<Instant>,
     fails_soon: bool,
+    /// When the next namespace is asked how large it is, and whose that is.
+    size_at: Instant,
+    next_size: usize,
 }
 
 impl<R: Registers> Guard<R> {
@@ -181,6 +196,8 @@ impl<R: Registers> Guard<R> {
             reset_at: now,
             health_at: Some(now),
             fails_soon: false,
+            size_at: now + SIZE_US,
+            next_size: 0,
         }
     }
 }
@@ -188,6 +205,10 @@ impl<R: Registers> Guard<R> {
 impl<R: Registers> Watch for Guard<R> {
     fn fails_soon(&self) -> bool {
         self.fails_soon
+    }
+
+    fn sectors(&self, member: usize) -> u64 {
+        self.members[member].sectors
     }
 
     fn let_go(&mut self, member: usize) {
@@ -294,7 +315,11 @@ impl<R: Registers> Guard<R> {
             Answered::Late => return self.reset(Reason::Deaf),
             Answered::Wrong => return self.give_up(Reason::Broken(Broken::WrongAnswer)),
             Answered::By(Question::Health, is_well) => self.take_health(is_well),
+            Answered::By(Question::Size(member), true) => self.take_size(member),
             Answered::By(..) => {}
+        }
+        if self.asked.is_none() && self.now >= self.size_at {
+            self.ask_for_size();
         }
         if self.asked.is_none() && self.health_at.is_some_and(|at| self.now >= at) {
             self.health_at = Some(self.now + HEALTH_US);
@@ -302,6 +327,28 @@ impl<R: Registers> Guard<R> {
             command.data[0] = self.page.address();
             command.arguments[0] = (LOG_BYTES / 4 - 1) << 16 | LOG_HEALTH;
             self.ask(Question::Health, &command);
+        }
+    }
+
+    /// Asks how large the next namespace is, one after the other.
+    fn ask_for_size(&mut self) {
+        let Some(member) = self.members.get(self.next_size) else {
+            self.next_size = 0;
+            self.size_at = self.now + SIZE_US;
+            return;
+        };
+        let mut command = Command::plain(Opcode::IDENTIFY, member.namespace);
+        command.data[0] = self.page.address();
+        command.arguments[0] = kind::NAMESPACE;
+        self.ask(Question::Size(self.next_size), &command);
+        self.next_size += 1;
+    }
+
+    /// Takes note of a size. One that makes no sense, as that of a namespace that was
+    /// formatted anew, is not believed: the controller will answer with errors.
+    fn take_size(&mut self, member: usize) {
+        if let Ok(sectors) = identify::sectors(|at| self.page.read(at)) {
+            self.members[member].sectors = sectors;
         }
     }
 

@@ -173,23 +173,20 @@ const SECTOR_EXPONENT: u8 = 9;
 /// systems by it, and what a drive prefers beyond is a matter of speed only.
 const PHYSICAL_EXPONENT_MAX: u8 = 3;
 
-/// Reads a namespace's page (NVMe 1.4, figure 245).
-pub fn namespace(
-    page: &Page,
-    write_cache: WriteCache,
-    discard: Option<DiscardLimits>,
-) -> Result<Geometry, Unusable> {
-    let sectors = u64_at(page, 0);
+/// How many sectors a namespace has, if they are sectors of AoE. `word` reads a word of
+/// its page.
+pub fn sectors(word: impl Fn(usize) -> u32) -> Result<u64, Unusable> {
+    let sectors = u64::from(word(0)) | u64::from(word(4)) << 32;
     if sectors == 0 {
         return Err(Unusable::NoCapacity);
     }
-    let (formats, chosen) = (page[25], page[26]);
+    let [_, formats, chosen, _] = word(24).to_le_bytes();
     let mut format = usize::from(chosen & 0xf);
     if formats >= 16 {
         // NVMe 2.0: two more bits where there are more formats.
         format |= usize::from(chosen >> 5 & 0b11) << 4;
     }
-    let format = u32_at(page, 128 + format * 4);
+    let format = word(128 + format * 4);
     let (metadata, exponent) = (format as u16, (format >> 16) as u8);
     if exponent != SECTOR_EXPONENT {
         return Err(Unusable::SectorBytes { exponent });
@@ -197,6 +194,16 @@ pub fn namespace(
     if metadata != 0 {
         return Err(Unusable::Metadata { bytes: metadata });
     }
+    Ok(sectors)
+}
+
+/// Reads a namespace's page (NVMe 1.4, figure 245).
+pub fn namespace(
+    page: &Page,
+    write_cache: WriteCache,
+    discard: Option<DiscardLimits>,
+) -> Result<Geometry, Unusable> {
+    let sectors = sectors(|at| u32_at(page, at))?;
     let preferred = u32::from(u16_at(page, 64)) + 1;
     let physical_exponent = if page[24] & PREFERENCES != 0 && preferred.is_power_of_two() {
         (preferred.trailing_zeros() as u8).min(PHYSICAL_EXPONENT_MAX)

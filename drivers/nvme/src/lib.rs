@@ -16,8 +16,9 @@
 //! A frame is lent to the controller as it is: its data is named page by page,
 //! the list of pages lies in its scratch, nothing is copied or allocated.
 //!
-//! What changes later about namespaces (one that grows, one that is added) is seen
-//! at the next start.
+//! A namespace that grows is noticed within seconds; one that is added is seen at the
+//! next start. WRITE ZEROES is not used: no request of AoE asks for it, and a discard
+//! promises nothing about what is read afterwards.
 //!
 //! Registers are reached through the [`Registers`] trait, behind which the tests
 //! put a model of the controller that is stricter than hardware (`model`).

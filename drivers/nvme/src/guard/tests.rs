@@ -409,3 +409,34 @@ fn a_controller_without_that_log_is_asked_once() {
     assert_eq!(model.starts(), 1);
     assert!(!disks[0].fails_soon());
 }
+
+#[test]
+fn a_namespace_that_grows_is_noticed_once_and_its_neighbour_keeps_its_size() {
+    let model = Model::new(Settings {
+        namespaces: vec![Namespace::new(1, 4096), Namespace::new(7, 64)],
+        ..Settings::default()
+    });
+    let (mut now, mut disks) = (0, disks(&model));
+    let mut sizes = |disks: &mut [Disk<Window>]| {
+        let mut changes = [0; 2];
+        for _ in 0..3 * super::SIZE_US / TICK_US {
+            model.elapse(TICK_US);
+            now += TICK_US;
+            for (disk, changes) in disks.iter_mut().zip(&mut changes) {
+                *changes += u32::from(disk.tick(Instant(now)));
+            }
+        }
+        let sectors: Vec<u64> = disks.iter().map(|disk| disk.geometry().sectors).collect();
+        (sectors, changes)
+    };
+    assert_eq!(sizes(&mut disks), (vec![4096, 64], [0, 0]));
+    model.resize(7, 1 << 33, 9);
+    assert_eq!(sizes(&mut disks), (vec![4096, 1 << 33], [0, 1]));
+    model.resize(1, 2048, 9);
+    assert_eq!(sizes(&mut disks), (vec![2048, 1 << 33], [1, 0]));
+    // Gone, and formatted to other sectors.
+    model.resize(1, 0, 9);
+    model.resize(7, 1 << 30, 12);
+    assert_eq!(sizes(&mut disks), (vec![2048, 1 << 33], [0, 0]));
+    assert_eq!(model.starts(), 1);
+}

@@ -265,6 +265,15 @@ impl Model {
         self.with(|state| state.fatal = true);
     }
 
+    /// Its namespace number `number` has `sectors` sectors of two to the `exponent` bytes.
+    pub fn resize(&self, number: u32, sectors: u64, exponent: u8) {
+        self.with(|state| {
+            let mut all = state.settings.namespaces.iter_mut();
+            let one = all.find(|one| one.number == number).expect("it has that");
+            (one.sectors, one.exponent) = (sectors, exponent);
+        });
+    }
+
     /// Its health log has this critical warning.
     pub fn warn(&self, warning: u8) {
         self.with(|state| state.warning = warning);
