@@ -33,6 +33,11 @@ pub fn step(node: &mut Node, now: Instant) -> bool {
     node.step(now)
 }
 
+/// One turn of the other processor's loop: [`remote::Link::turn`].
+pub fn move_frames(link: &Link, now: Instant) -> bool {
+    link.turn(now)
+}
+
 /// When the next turn is due at the latest: [`node::Node::next_deadline`].
 pub fn next_deadline(node: &Node) -> Instant {
     node.next_deadline()

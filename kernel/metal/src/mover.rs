@@ -186,7 +186,7 @@ fn work() -> ! {
     let mut since: Option<(Instant, Instant)> = None;
     loop {
         let now = clock::now();
-        if link.turn(now) {
+        if engine::move_frames(link, now) {
             since = None;
             continue;
         }
