@@ -56,7 +56,9 @@ impl Work {
         self.failed[kind_of(op)] += 1;
     }
 
-    /// Takes over what another one has counted.
+    /// Takes over what another one has counted. Once a second for every export, so it
+    /// is compiled for speed.
+    #[inline]
     pub(crate) fn add(&mut self, other: &Self) {
         let counts = self.requests.iter_mut().chain(&mut self.failed);
         let more = other.requests.iter().chain(&other.failed);

@@ -131,6 +131,8 @@ pub(crate) struct Mgmt {
     check: Box<Config>,
     /// When its turn must come although nothing arrives.
     due: Instant,
+    /// When it looks around next if nothing calls it before.
+    round: Instant,
 }
 
 impl Mgmt {
@@ -217,6 +219,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
             cec: config.cec.value.then(|| Box::new(Cec::new())),
             check: Box::default(),
             due: self.now,
+            round: Instant(0),
         }));
     }
 
@@ -301,13 +304,16 @@ impl<N: Nic, D: Disk> Node<N, D> {
         let Some(mut management) = self.management.take() else {
             return false;
         };
-        let is_due = management.net.wire.has_received() || now >= management.due;
+        let has_received = management.net.wire.has_received();
+        let is_due = has_received || now >= management.due;
+        let is_round = !has_received && management.due == management.round;
         if is_due {
             self.turn_of_management(now, &mut management);
         }
         let sent = self.send_for_management(&mut management);
         self.management = Some(management);
-        is_due | sent
+        // A round calls for no other turn: at rest that would be every second one.
+        (is_due && !is_round) | sent
     }
 
     #[cold]
@@ -362,8 +368,9 @@ impl<N: Nic, D: Disk> Node<N, D> {
         }
         // A link that comes back is seen within a second.
         let is_anywhere = !matches!(management.choice, Choice::Nowhere);
+        management.round = now + crate::limits::TICK_IDLE_US;
         if is_anywhere && (matches!(management.choice, Choice::First) || !management.had_link) {
-            management.due = management.due.min(now + crate::limits::TICK_IDLE_US);
+            management.due = management.due.min(management.round);
         }
     }
 
@@ -378,7 +385,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
             cec,
             ..
         } = &mut *management;
-        let Some(terminal) = which.of(console, cec) else {
+        let Some(terminal) = which.of(console, cec).filter(|one| !one.is_at_rest()) else {
             return false;
         };
         let view = View::new(self, facts, net.lease, net.wall, (0, 0), now);

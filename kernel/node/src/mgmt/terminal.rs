@@ -202,6 +202,11 @@ impl Terminal {
         goes_on && !self.has_words()
     }
 
+    /// Whether nobody has typed anything and nothing is shown: nearly always.
+    pub fn is_at_rest(&self) -> bool {
+        matches!(self.state, State::Reading) && self.typed_len == 0
+    }
+
     /// Goes on: with what is typed, or with what is shown.
     #[cold]
     #[inline(never)]
