@@ -64,8 +64,8 @@ impl<A: Adapter> Bus<A> {
     /// Takes a request for a disk.
     pub fn submit(&mut self, disk: u8, request: Request, frame: Frame) {
         if request.op == Op::Flush {
-            let cache = &mut self.seats[usize::from(disk)].cache;
-            if cache.begin_flush(request.ticket).is_err() {
+            let seat = &mut self.seats[usize::from(disk)];
+            if seat.cache.begin_flush(request.ticket, seat.gone).is_err() {
                 return self.end(disk, request, Outcome::Fault, frame);
             }
         }
@@ -123,12 +123,15 @@ impl<A: Adapter> Bus<A> {
         }
         self.now = now;
         self.adapter.tick(now);
-        while let Some(answer) = self.adapter.poll() {
-            self.sort(answer);
-        }
-        // Ends: each notice is given once.
+        // Ends: each notice is given once. They come before the answers, see `seat`.
         while let Some(notice) = self.adapter.notice() {
             self.take_notice(notice);
+        }
+        for seat in &mut self.seats {
+            seat.believe(self.adapter.name());
+        }
+        while let Some(answer) = self.adapter.poll() {
+            self.sort(answer);
         }
         for _ in 0..self.waiting.len() {
             let Some((mark, frame)) = self.waiting.pop_front() else {

@@ -5,6 +5,11 @@
 //! cache that nobody would flush, is served again. Everything else that comes to its
 //! place is named, once.
 //!
+//! **What it answers and what the adapter says of it come on two ways**, and the word
+//! that it came may be read after the answer of the one that came. So an answer is
+//! believed with the next tick, and only if there was no word of the unit until then;
+//! or a disk that is back already would be lost for the moment it takes to ask again.
+//!
 //! **A seat may be free.** Memory is set aside at the start only, so there are seats for
 //! units that come later. Who comes is asked what it is (see [`newcomer`]); if that is a
 //! disk, the seat is its own for ever.
@@ -64,6 +69,8 @@ pub(crate) struct Seat {
     pub fresh: Option<Capacity>,
     pub cache: Cache,
     pub gone: bool,
+    /// It has answered as the one that was here, and is believed with the next tick.
+    is_known: bool,
     /// When a unit that is gone is asked for again.
     pub look_at: Instant,
     /// Something else is in its place, and that was said.
@@ -130,6 +137,7 @@ impl Seat {
                 lost: false,
             },
             gone: false,
+            is_known: false,
             look_at: Instant(0),
             has_stranger: false,
         }
@@ -195,6 +203,7 @@ impl Seat {
     /// Says once that the unit of adapter `name` is not there any more.
     #[cold]
     pub fn lose(&mut self, name: &str, now: Instant) {
+        self.is_known = false;
         if self.gone {
             return;
         }
@@ -280,12 +289,8 @@ impl Seat {
         }
         let Address { target, unit } = self.address;
         if is_it {
-            self.gone = false;
+            self.is_known = true;
             self.has_stranger = false;
-            // It may have another size by now.
-            self.stale = true;
-            let serial = self.serial.as_str();
-            log::warn!("{name}: target {target} unit {unit} ({serial}) is back");
         } else if !core::mem::replace(&mut self.has_stranger, true) {
             log::warn!(
                 "{name}: what came to target {target} unit {unit} is not what was there; restart the node to serve it"
@@ -296,6 +301,28 @@ impl Seat {
 }
 
 impl Seat {
+    /// Serves a unit again that was known before everything the adapter had to say.
+    #[inline]
+    pub fn believe(&mut self, name: &str) {
+        if self.is_known {
+            self.take_back(name);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_back(&mut self, name: &str) {
+        self.is_known = false;
+        self.gone = false;
+        // It may have another size by now.
+        self.stale = true;
+        // Writes may have been answered after the word that it went.
+        self.cache.lose();
+        let Address { target, unit } = self.address;
+        let serial = self.serial.as_str();
+        log::warn!("{name}: target {target} unit {unit} ({serial}) is back");
+    }
+
     /// What a newcomer's answer leads to.
     fn step(&mut self, name: &str, now: Instant, step: Step) -> Look {
         let address = self.address;
@@ -329,9 +356,15 @@ pub(crate) struct Cache {
 pub(crate) struct Lost;
 
 impl Cache {
-    /// A flush is asked for.
-    pub fn begin_flush(&mut self, ticket: u32) -> Result<(), Lost> {
+    /// A flush is asked for, of a unit that is gone or not.
+    pub fn begin_flush(&mut self, ticket: u32, is_gone: bool) -> Result<(), Lost> {
         self.covering = Some(ticket);
+        if is_gone {
+            // Its failure tells of every write that was answered before.
+            self.unflushed = false;
+            self.lost = false;
+            return Err(Lost);
+        }
         match core::mem::take(&mut self.lost) {
             true => Err(Lost),
             false => Ok(()),

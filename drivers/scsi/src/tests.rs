@@ -403,13 +403,63 @@ fn a_unit_that_comes_back_is_known_by_its_serial_number_and_served_again() {
         shelf.put(0, 0, unit);
         if is_noticed {
             shelf.notice(Notice::Added(address));
-            ticks(&mut disk, 9..11);
+            ticks(&mut disk, 9..12);
         } else {
             ticks(&mut disk, 9..14);
         }
         assert_eq!(outcome(&mut disk, Op::Read), Outcome::Done);
         ticks(&mut disk, 14..18);
         assert_eq!(disk.geometry().sectors, 8192, "it has grown meanwhile");
+    }
+}
+
+#[test]
+fn a_unit_that_is_back_is_not_lost_by_a_word_of_its_coming_that_is_read_late() {
+    for late in 0..4 {
+        let (shelf, mut disk) = one();
+        let address = Address { target: 0, unit: 0 };
+        let notice_late = || shelf.notice(Notice::Added(address));
+        shelf.take_away(0, 0);
+        shelf.notice(Notice::Removed(address));
+        ticks(&mut disk, 1..2);
+        // It comes, and is asked in turn before there is a word of it.
+        shelf.put(0, 0, Unit::new("S0"));
+        ticks(&mut disk, 2..4);
+        for tick in 4..8 {
+            if tick == 4 + late {
+                notice_late();
+            }
+            let was_served = outcome(&mut disk, Op::Read) == Outcome::Done;
+            ticks(&mut disk, tick..tick + 1);
+            let is_served = outcome(&mut disk, Op::Read) == Outcome::Done;
+            // Later than the tick after the answer no adapter is.
+            assert!(!was_served || is_served || late > 1, "{late}: at {tick} s");
+        }
+        ticks(&mut disk, 8..16);
+        assert_eq!(outcome(&mut disk, Op::Read), Outcome::Done);
+    }
+}
+
+#[test]
+fn a_flush_of_a_unit_that_is_gone_tells_of_every_write_that_was_answered_before() {
+    let address = Address { target: 0, unit: 0 };
+    for is_flushed in [true, false] {
+        let (shelf, mut disk) = one();
+        // It is answered in the ring when the adapter says that the unit went.
+        disk.submit(request(Op::Write, 0, 1, 7), filled(1));
+        disk.kick();
+        shelf.notice(Notice::Removed(address));
+        ticks(&mut disk, 1..2);
+        let done = disk.poll_done().expect("it was answered");
+        assert_eq!(done.outcome, Outcome::Done);
+        if is_flushed {
+            assert_eq!(outcome(&mut disk, Op::Flush), Outcome::Fault);
+        }
+        shelf.notice(Notice::Added(address));
+        ticks(&mut disk, 2..6);
+        let next = outcome(&mut disk, Op::Flush);
+        assert_eq!(next == Outcome::Done, is_flushed);
+        assert_eq!(outcome(&mut disk, Op::Flush), Outcome::Done);
     }
 }
 
