@@ -17,6 +17,8 @@ const ANSWER_MAX: usize = 64 << 10;
 /// Where the instruction pointer stands among the registers of an x86-64: behind sixteen
 /// others, each of sixteen digits.
 const INSTRUCTION_POINTER: usize = 16 * 16;
+/// And the flags, of eight digits, behind it.
+const FLAGS: usize = INSTRUCTION_POINTER + 16;
 
 /// A stopped machine.
 pub struct Debugger {
@@ -33,14 +35,44 @@ impl Debugger {
         })
     }
 
+    /// Speaks of processor `index` from now on; of the first one before.
+    pub fn of_processor(&mut self, index: u32) -> Result<(), Failure> {
+        // Threads are counted from 1: 0 is any of them.
+        self.tell(&format!("Hg{:x}", index + 1))
+    }
+
+    /// Lets the processor go on at `address`.
+    pub fn jump(&mut self, address: u64) -> Result<(), Failure> {
+        let bytes = address.swap_bytes();
+        self.set(INSTRUCTION_POINTER, &format!("{bytes:016x}"))
+    }
+
+    /// Nothing interrupts the processor any more, but what nothing masks.
+    pub fn close_interrupts(&mut self) -> Result<(), Failure> {
+        // Of the flags only the one that is always set is left.
+        self.set(FLAGS, "02000000")
+    }
+
     /// Where the processor is.
     pub fn instruction_pointer(&mut self) -> Result<u64, Failure> {
         let registers = self.ask("g")?;
-        let digits = registers.get(INSTRUCTION_POINTER..INSTRUCTION_POINTER + 16);
+        let digits = registers.get(INSTRUCTION_POINTER..FLAGS);
         let number = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
         let number = number.or_fail(format_args!("QEMU's registers are \"{registers}\""))?;
         // Bytes come in the order of memory.
         Ok(number.swap_bytes())
+    }
+
+    /// Puts `digits` in the place of those `at` among the registers.
+    fn set(&mut self, at: usize, digits: &str) -> Result<(), Failure> {
+        let mut registers = self.ask("g")?;
+        let place = at..at + digits.len();
+        if registers.get(place.clone()).is_none() {
+            let sentence = format!("QEMU's registers are \"{registers}\"");
+            return Err(Failure::new(sentence));
+        }
+        registers.replace_range(place, digits);
+        self.tell(&format!("G{registers}"))
     }
 
     /// Writes over memory as the processor sees it, read-only or not.
@@ -49,15 +81,19 @@ impl Debugger {
         for byte in bytes {
             write!(packet, "{byte:02x}").expect("a string takes everything");
         }
-        match self.ask(&packet)?.as_str() {
-            "OK" => Ok(()),
-            answer => Err(Failure::new(format!("QEMU does not write: {answer}"))),
-        }
+        self.tell(&packet)
     }
 
     /// Lets the machine go on, without us.
     pub fn detach(mut self) -> Result<(), Failure> {
         self.ask("D").map(drop)
+    }
+
+    fn tell(&mut self, packet: &str) -> Result<(), Failure> {
+        match self.ask(packet)?.as_str() {
+            "OK" => Ok(()),
+            answer => Err(Failure::new(format!("QEMU answers {packet} by {answer}"))),
+        }
     }
 
     fn ask(&mut self, packet: &str) -> Result<String, Failure> {

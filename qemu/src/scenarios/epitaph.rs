@@ -20,6 +20,8 @@ const PAGE_BYTES: u64 = 4096;
 /// Requests that a node has answered before it falls.
 const WRITES: usize = 48;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// In the first page, which is never there.
+const NOWHERE: u64 = 0x10;
 /// An instruction that no processor knows.
 const UNKNOWN: [u8; 2] = [0x0f, 0x0b];
 /// An instruction that jumps to itself.
@@ -27,34 +29,36 @@ const HANGS: [u8; 2] = [0xeb, 0xfe];
 
 pub(super) fn epitaph(context: &mut Context) -> Result<Report, Failure> {
     let mut report = Report::new();
-    let falls: [(&str, Board, Fall, &str); 4] = [
-        ("reset", Board::Q35, reset, "it was reset without a word"),
-        (
-            "hangs",
-            Board::Q35,
-            hangs,
-            "it hung, and the watchdog reset it",
-        ),
-        (
-            "nmi",
-            Board::Pc,
-            nmi,
-            "ublade stopped: non-maskable interrupt",
-        ),
+    let (q35, pc) = (Board::Q35, Board::Pc);
+    let hung = "it hung, and the watchdog reset it";
+    let falls: [(&str, Board, u32, Fall, &str); 6] = [
+        ("reset", q35, 1, reset, "it was reset without a word"),
+        ("hangs", q35, 1, hangs, hung),
+        ("nmi", pc, 1, nmi, "ublade stopped: non-maskable interrupt"),
         (
             "broken",
-            Board::Q35,
+            q35,
+            1,
             broken,
             "ublade stopped: invalid instruction",
         ),
+        ("second-hangs", q35, 2, second_hangs, hung),
+        (
+            "second-lost",
+            q35,
+            2,
+            second_lost,
+            "ublade stopped: page fault",
+        ),
     ];
-    for (name, board, fall, why) in falls {
+    for (name, board, cpus, fall, why) in falls {
         let switch = context.switch(name)?;
         let disk = context.disk(name, MIB)?;
         let mut client = Client::new(&switch, CLIENT);
         let mut node = world::node(context, name)
             .board(board)
-            .append("panic=1 ublade.watchdog=15")
+            .cpus(cpus)
+            .append(&format!("panic=1 ublade.watchdog=15 ublade.cpus={cpus}"))
             .arguments(&["-global", "ICH9-LPC.noreboot=off"])
             .disk(Disk::file(&disk).serial("falls"))
             .nic(Nic::on(&switch, NODE[0]))
@@ -142,6 +146,23 @@ fn break_at_next(node: &mut Machine, instruction: &[u8]) -> Result<(), Failure> 
 /// watchdog.
 fn hangs(node: &mut Machine) -> Result<(), Failure> {
     break_at_next(node, &HANGS)
+}
+
+/// The processor that has the devices is not to be interrupted any more: it sleeps for
+/// ever, or never again.
+fn second_hangs(node: &mut Machine) -> Result<(), Failure> {
+    let mut debugger = node.debug()?;
+    debugger.of_processor(1)?;
+    debugger.close_interrupts()?;
+    debugger.detach()
+}
+
+/// It goes on where there is no memory.
+fn second_lost(node: &mut Machine) -> Result<(), Failure> {
+    let mut debugger = node.debug()?;
+    debugger.of_processor(1)?;
+    debugger.jump(NOWHERE)?;
+    debugger.detach()
 }
 
 /// Waits until the page in the machine's memory has `words`: figures are written

@@ -76,6 +76,9 @@ const CARDS: &[&str] = &[
     "vmxnet3",
 ];
 
+/// Those that interrupt by messages, which a second processor can take.
+const MESSAGING: &[&str] = &["virtio-net-pci", "e1000e", "igb", "vmxnet3"];
+
 /// The same without PCI.
 const MAPPED: &[Model] = &[
     Model::alone("virtio-blk", "virtio-blk-device"),
@@ -97,18 +100,27 @@ pub fn on_pci() -> impl Iterator<Item = &'static str> {
 
 pub(super) fn every_device(context: &mut Context) -> Result<Report, Failure> {
     let mut report = Report::new();
-    serves_all(context, &mut report, "pci", Board::Q35, ON_PCI, CARDS)?;
-    let card = &["virtio-net-device"];
-    serves_all(context, &mut report, "mmio", Board::Microvm, MAPPED, card)?;
+    // The table of this board is right, so bridges and all behind them are found there.
+    let by_table = "configuration space is reached by memory";
+    let plain = |recipe: Recipe| recipe;
+    serves_all(context, &mut report, "pci", plain, by_table, ON_PCI, CARDS)?;
+    let two = |recipe: Recipe| recipe.cpus(2).append("ublade.cpus=2");
+    let said = world::TWO;
+    serves_all(context, &mut report, "two", two, said, ON_PCI, MESSAGING)?;
+    let mapped = |recipe: Recipe| recipe.board(Board::Microvm);
+    let (card, said) = (&["virtio-net-device"], "virtio-blk");
+    serves_all(context, &mut report, "mmio", mapped, said, MAPPED, card)?;
     Ok(report)
 }
 
-/// A machine on `board` with all `models` and those of `cards` that this QEMU has.
+/// A machine made by `with`, which says `said`, with all `models` and those of `cards` that
+/// this QEMU has.
 fn serves_all(
     context: &Context,
     report: &mut Report,
     name: &str,
-    board: Board,
+    with: impl Fn(Recipe) -> Recipe,
+    said: &str,
     models: &[Model],
     cards: &[&'static str],
 ) -> Result<(), Failure> {
@@ -117,10 +129,10 @@ fn serves_all(
         Some(emulator) if cards.contains(&"igb") => emulator,
         _ => Emulator::default(),
     };
-    let mut recipe = world::node(context, name)
+    let recipe = world::node(context, name)
         .append("ublade.log=debug")
-        .board(board)
         .emulator(emulator.clone());
+    let mut recipe = with(recipe);
     let mut files: BTreeMap<&str, PathBuf> = BTreeMap::new();
     for model in models {
         let file = context.disk(&format!("{name}-{}", model.serial), DISK_BYTES)?;
@@ -139,11 +151,7 @@ fn serves_all(
         paths.push((switch, mac));
     }
     let node = recipe.start(context.folder())?;
-    if board == Board::Q35 {
-        // Its table is right, so bridges and all behind them were found there.
-        let sentence = "configuration space is reached by memory";
-        node.wait_for(sentence, context.seconds(5))?;
-    }
+    node.wait_for(said, context.seconds(5))?;
 
     let mut clients: Vec<Client> = paths
         .iter()

@@ -4,7 +4,7 @@
 //! way: so two disks are written and read through two cards, one request at a time and
 //! many at once, and what one card wrote the other reads.
 
-use super::world::{self, CLIENT, NODE, blame, must};
+use super::world::{self, CLIENT, NODE, TWO, blame, must};
 use crate::client::{Client, Export, Flow};
 use crate::machine::Machine;
 use crate::{Context, Disk, Failure, Mac, Nic, OrFail, Report};
@@ -15,8 +15,6 @@ const MIB: u64 = 1 << 20;
 const SECTORS: usize = 1500;
 const ALONE_AT: u64 = 7;
 const MANY_AT: u64 = 4001;
-/// What the console says when a second processor runs the devices.
-const TWO: &str = "processor 1 runs the devices";
 const ONE: &str = "the firmware names no other processor; one serves";
 
 pub(super) fn processors(context: &mut Context) -> Result<Report, Failure> {

@@ -17,6 +17,9 @@ pub(super) const HOST: [Mac; 2] = [Mac::local(0x0101), Mac::local(0x0102)];
 /// Our own client.
 pub(super) const CLIENT: Mac = Mac::local(0x0001);
 
+/// What the console of a node says when a second processor runs its devices.
+pub(super) const TWO: &str = "processor 1 runs the devices";
+
 /// How long a node may take to its first frame here. Half a second is its own
 /// claim, and `boots` measures that; elsewhere a busy host is no failure.
 const SERVES_WITHIN: Duration = Duration::from_secs(30);
