@@ -68,7 +68,7 @@ pub(super) fn compare_targets(
                     let effort = Effort::for_node(row.load.depth);
                     cheapest(&mut serving, row.load, effort)?.instructions
                 }
-                (Target::Vblade | Target::VbladeDirect, _) => {
+                _ => {
                     let effort = Effort::for_rival(row.load.depth);
                     cheapest(&mut serving, row.load, effort)?.instructions
                 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 const SECTORS: [u8; 4] = [1, 2, 8, 17];
 const DEPTHS: [usize; 4] = [1, 8, 32, 64];
-/// How often and how long each figure is taken: there are 384 of them.
+/// How often and how long each figure is taken: there are 480 of them.
 const ROUNDS: [usize; 2] = [3, 1];
 const TURN: Duration = Duration::from_millis(150);
 /// Where a host has files in memory.
@@ -57,15 +57,18 @@ pub enum Mode {
     VbladeDirect,
     /// vblade as it comes: from the page cache.
     Vblade,
+    /// vblade that waits for every write.
+    VbladeSync,
 }
 
 impl Mode {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Durable,
         Self::WriteBack,
         Self::VbladeDirect,
         Self::Vblade,
+        Self::VbladeSync,
     ];
 
     /// What a person calls it.
@@ -75,6 +78,7 @@ impl Mode {
             Self::WriteBack => "ublade, write-back",
             Self::VbladeDirect => "vblade -d",
             Self::Vblade => "vblade, write-back",
+            Self::VbladeSync => "vblade -s",
         }
     }
 
@@ -83,6 +87,7 @@ impl Mode {
             Self::Durable | Self::WriteBack => Target::Ublade,
             Self::VbladeDirect => Target::VbladeDirect,
             Self::Vblade => Target::Vblade,
+            Self::VbladeSync => Target::VbladeSync,
         }
     }
 }
@@ -186,7 +191,7 @@ fn start(place: &Place, storage: Storage, mode: Mode, folder: &Path) -> Result<S
     if storage == Storage::Memory {
         words.push(match target {
             Target::Ublade => "ublade.ram.1=16M",
-            Target::Vblade | Target::VbladeDirect => "DEVICE=/dev/ram0",
+            _ => "DEVICE=/dev/ram0",
         });
     }
     let recipe = recipe(place, target, &name, &words.join(" "))?;

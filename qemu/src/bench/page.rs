@@ -138,7 +138,8 @@ fn intro(page: &mut Page<'_>, found: &Findings) {
         page.body,
         "<p class=\"note\"><em>vblade -d</em> goes past the page cache: it is durable as ublade \
          is, and the fair rival. <em>vblade</em> answers writes from the page cache and loses \
-         them with the machine. Host: {} cores, {}; QEMU {}, software emulation.</p>",
+         them with the machine; <em>vblade -s</em> waits for each of them and reads from the page \
+         cache. Host: {} cores, {}; QEMU {}, software emulation.</p>",
         host.cores,
         escaped(&host.processor),
         escaped(&host.qemu)

@@ -124,16 +124,16 @@ impl Part {
             Self::Copies => [30, 30],
             Self::Devices => [60, 60],
             Self::Processors => [40, 40],
-            Self::Compare => [150, 90],
-            Self::Ladder => [80, 35],
+            Self::Compare => [200, 110],
+            Self::Ladder => [105, 45],
             Self::Limits => [90, 40],
             Self::Fio => [240, 70],
-            Self::Matrix => [240, 120],
+            Self::Matrix => [290, 140],
             Self::Start => [40, 20],
             Self::Size => [60, 60],
-            Self::Rest => [60, 60],
+            Self::Rest => [75, 75],
             Self::Crowd => [30, 30],
-            Self::Verify => [25, 25],
+            Self::Verify => [32, 32],
         };
         if pace.is_quick { quick } else { full }
     }

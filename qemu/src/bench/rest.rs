@@ -55,9 +55,7 @@ pub struct Idle {
 pub(super) fn idle(place: &Place, target: Target) -> Result<Idle, Failure> {
     let instructions_per_second = match target {
         Target::Ublade => rest(place)?,
-        Target::Vblade | Target::VbladeDirect => {
-            at_rest(&counted(place, target, Watch::Instructions)?)?
-        }
+        _ => at_rest(&counted(place, target, Watch::Instructions)?)?,
     };
     Ok(Idle {
         target,

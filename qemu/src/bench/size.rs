@@ -56,7 +56,7 @@ pub(super) fn size(
     let recipe = target::recipe(place, target, target.file_name(), "")?;
     let kernel = match target {
         Target::Ublade => "boot file",
-        Target::Vblade | Target::VbladeDirect => "Debian's cloud kernel",
+        _ => "Debian's cloud kernel",
     };
     let files = [
         (kernel, recipe.kernel_path()),
@@ -80,7 +80,7 @@ pub(super) fn size(
             most: 17,
             step: 1,
         },
-        Target::Vblade | Target::VbladeDirect => Search {
+        _ => Search {
             least: 32,
             most: 160,
             step: 4,

@@ -132,7 +132,7 @@ fn once(place: &Place, target: Target) -> Result<Ends, Failure> {
     machine.qmp().cont()?;
     let [before, behind] = match target {
         Target::Ublade => READY,
-        Target::Vblade | Target::VbladeDirect => UP,
+        _ => UP,
     };
     machine.wait_for(before, UP_WITHIN)?;
     let ready = began.elapsed();
@@ -142,7 +142,7 @@ fn once(place: &Place, target: Target) -> Result<Ends, Failure> {
     let ran = said.or_fail(format_args!("no time in \"{line}\""))?;
     let ran = match target {
         Target::Ublade => Duration::from_secs_f64(ran / 1000.0),
-        Target::Vblade | Target::VbladeDirect => Duration::from_secs_f64(ran),
+        _ => Duration::from_secs_f64(ran),
     };
     let entered = ready.saturating_sub(ran).max(monitor);
     let answered = machine.wait_for_first_answer(UP_WITHIN)?;
@@ -156,7 +156,7 @@ fn once(place: &Place, target: Target) -> Result<Ends, Failure> {
             ("kernel, devices, first frame", Whose::Guest, first),
             ("waits whether another answers", Whose::Wait, answered),
         ],
-        Target::Vblade | Target::VbladeDirect => vec![
+        _ => vec![
             ("QEMU makes the machine", Whose::Monitor, monitor),
             (
                 "firmware, loading, unpacking",

@@ -23,11 +23,18 @@ pub enum Target {
     VbladeDirect,
     /// vblade as it comes: it answers from the page cache of its Linux.
     Vblade,
+    /// vblade that waits for every write, but reads from the page cache.
+    VbladeSync,
 }
 
 impl Target {
     /// All of them, ourselves first.
-    pub const ALL: [Self; 3] = [Self::Ublade, Self::VbladeDirect, Self::Vblade];
+    pub const ALL: [Self; 4] = [
+        Self::Ublade,
+        Self::VbladeDirect,
+        Self::Vblade,
+        Self::VbladeSync,
+    ];
 
     /// What a person calls it.
     pub const fn name(self) -> &'static str {
@@ -35,6 +42,7 @@ impl Target {
             Self::Ublade => "ublade",
             Self::VbladeDirect => "vblade -d",
             Self::Vblade => "vblade",
+            Self::VbladeSync => "vblade -s",
         }
     }
 
@@ -44,6 +52,7 @@ impl Target {
             Self::Ublade => "ublade",
             Self::VbladeDirect => "vblade-d",
             Self::Vblade => "vblade",
+            Self::VbladeSync => "vblade-s",
         }
     }
 }
@@ -83,6 +92,7 @@ pub(super) fn recipe(
         Target::Ublade => Recipe::node(name, &place.boot).append("ublade.rw=all"),
         Target::VbladeDirect => rival::recipe(name, &place.debs, "-d")?,
         Target::Vblade => rival::recipe(name, &place.debs, "")?,
+        Target::VbladeSync => rival::recipe(name, &place.debs, "-s")?,
     };
     Ok(if settings.is_empty() {
         recipe

@@ -144,6 +144,11 @@ fn point(body: &mut String, series: usize, x: f64, y: f64) {
             r#"<path class="s1" d="M{x:.1} {:.1}l4.5 8h-9z"/>"#,
             y - 5.0
         ),
+        3 => writeln!(
+            body,
+            r#"<path class="s3" d="M{x:.1} {:.1}l5 5l-5 5l-5 -5z"/>"#,
+            y - 5.0
+        ),
         _ => writeln!(
             body,
             r#"<rect class="s{series}" x="{:.1}" y="{:.1}" width="7" height="7"/>"#,
