@@ -6,7 +6,7 @@
 use crate::command::DISCARD_SECTORS_MAX;
 use crate::table::PAGE_BYTES;
 use core::fmt;
-use io::{DiscardLimits, Geometry, Identity, Text, WriteCache};
+use io::{DiscardLimits, Geometry, Identity, Text, WriteCache, world_wide_name};
 
 /// Why a drive can not be an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +103,8 @@ const FLUSH_EXT: u16 = 1 << 13;
 const WRITE_CACHE: u16 = 1 << 5;
 /// Word 85: SMART is on.
 const SMART: u16 = 1 << 0;
+/// Word 87: there is a world wide name.
+const NAMED: u16 = 1 << 8;
 /// Word 106: logical sectors longer than 512 bytes; several in a physical one.
 const LONG_SECTORS: u16 = 1 << 12;
 const SEVERAL_SECTORS: u16 = 1 << 13;
@@ -184,6 +186,10 @@ impl Drive {
                 serial: text(page, 10, 20),
                 model: text(page, 27, 47),
                 firmware: text(page, 23, 27),
+                wwn: match marked(word(87)) {
+                    Some(features) if features & NAMED != 0 => name(page),
+                    _ => Text::EMPTY,
+                },
             },
             geometry: Geometry {
                 sectors,
@@ -217,6 +223,15 @@ impl Drive {
     pub fn is_the_one(&self, other: &Identity) -> bool {
         self.identity.serial == other.serial && self.identity.model == other.model
     }
+}
+
+/// The name in words 108 up to 112, each with its higher half first.
+fn name(page: &[u8; PAGE_BYTES]) -> Text<32> {
+    let mut bytes = [0; 8];
+    for (place, word) in bytes.chunks_exact_mut(2).zip(108..) {
+        place.copy_from_slice(&[page[2 * word + 1], page[2 * word]]);
+    }
+    world_wide_name(&bytes)
 }
 
 /// The text in words `from` up to `to`, each with its first character above.
@@ -256,6 +271,22 @@ mod tests {
         assert_eq!(drive.geometry.write_cache, WriteCache::Volatile);
         assert_eq!(drive.queue_depth, 32);
         assert_eq!(drive.rotation, Rotation::SolidState);
+    }
+
+    #[test]
+    fn a_world_wide_name_is_read_where_the_drive_says_that_it_has_one() {
+        let named = |feature: u16| {
+            let drive = with(|page| {
+                for (word, value) in (108..).zip([0x5000, 0xc500, 0xa1b2, 0xc3d4]) {
+                    put(page, word, value);
+                }
+                put(page, 87, feature);
+            });
+            drive.expect("it is a disk").identity.wwn
+        };
+        assert_eq!(named(0x4100).as_str(), "5000c500a1b2c3d4");
+        assert!(named(0x4000).is_empty());
+        assert!(named(0xffff).is_empty(), "the word is not there");
     }
 
     #[test]

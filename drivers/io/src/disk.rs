@@ -1,6 +1,7 @@
 //! What the node asks of a disk.
 
 use crate::{Frame, Instant, Text};
+use core::fmt::Write;
 
 /// What a disk is told to do. Sectors are 512 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +136,22 @@ pub struct Identity {
     pub model: Text<40>,
     /// Firmware revision, at most 8 characters (words 23-26).
     pub firmware: Text<8>,
+    /// World wide name: an NAA, EUI-64 or NGUID, in hexadecimal digits.
+    pub wwn: Text<32>,
+}
+
+/// The eight or sixteen bytes of a world wide name in digits; a name of zeros is none.
+#[cold]
+#[inline(never)]
+pub fn world_wide_name(bytes: &[u8]) -> Text<32> {
+    let mut name = Text::EMPTY;
+    if bytes.iter().any(|byte| *byte != 0) {
+        for byte in bytes {
+            // What is too long for one is cut.
+            let _ = write!(name, "{byte:02x}");
+        }
+    }
+    name
 }
 
 /// A disk. Frames move by value; only [`Disk::kick`] may touch a doorbell.

@@ -21,7 +21,10 @@ mod nic;
 mod text;
 
 pub use clock::{Clock, Instant};
-pub use disk::{DiscardLimits, Disk, Done, Geometry, Identity, Op, Outcome, Request, WriteCache};
+pub use disk::{
+    DiscardLimits, Disk, Done, Geometry, Identity, Op, Outcome, Request, WriteCache,
+    world_wide_name,
+};
 pub use frame::{
     DATA, FRAMES_MAX, Frame, NET_HEADER, NET_HEADER_BYTES, SCRATCH_BYTES, SLOT_BYTES, WIRE,
     WIRE_BYTES, carve,

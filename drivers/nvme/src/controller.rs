@@ -259,6 +259,7 @@ impl<R: Registers> Admin<R> {
                     continue;
                 }
             };
+            let wwn = identify::name(&page);
             let served = members.len();
             if served == namespaces_max {
                 return Err(Error::TooManyNamespaces { served });
@@ -276,7 +277,7 @@ impl<R: Registers> Admin<R> {
                 queue,
                 namespace,
                 geometry,
-                identity: identify::identity_of(&controller.identity, namespace),
+                identity: identify::identity_of(&controller.identity, namespace, wwn),
                 place: surroundings.place(),
                 frames: surroundings.frames(),
                 has_interrupt: vector.is_some(),

@@ -5,7 +5,7 @@
 
 use crate::command::PAGE_BYTES;
 use core::fmt;
-use io::{DiscardLimits, Geometry, Identity, Text, WriteCache};
+use io::{DiscardLimits, Geometry, Identity, Text, WriteCache, world_wide_name};
 
 /// A page that IDENTIFY fills.
 pub type Page = [u8; PAGE_BYTES];
@@ -87,6 +87,7 @@ impl Controller {
                 serial: Text::from_device(&page[4..24]),
                 model: Text::from_device(&page[24..64]),
                 firmware: Text::from_device(&page[64..72]),
+                wwn: Text::EMPTY,
             },
             // In units of the smallest page, which is ours; 0 is no limit.
             transfer_bytes_max: (1..20)
@@ -107,17 +108,28 @@ impl Controller {
 /// disks of one controller have two: the first namespace has the controller's, as
 /// nearly all have only that; another has its number behind it. Where that gets
 /// too long the front is cut, because serial numbers differ at their ends.
-pub fn identity_of(controller: &Identity, namespace: u32) -> Identity {
+pub fn identity_of(controller: &Identity, namespace: u32, wwn: Text<32>) -> Identity {
     let serial = controller.serial.as_str();
+    let controller = Identity { wwn, ..*controller };
     if namespace == 1 || serial.is_empty() {
-        return *controller;
+        return controller;
     }
     let number = Text::<11>::format(format_args!("-{namespace}"));
     let room = SERIAL_BYTES - number.as_str().len();
     let tail = &serial[serial.len().saturating_sub(room)..];
     Identity {
         serial: Text::format(format_args!("{tail}{}", number.as_str())),
-        ..*controller
+        ..controller
+    }
+}
+
+/// The world wide name on a namespace's page: its NGUID, or else its EUI-64.
+pub fn name(page: &Page) -> Text<32> {
+    let long = world_wide_name(&page[104..120]);
+    if long.is_empty() {
+        world_wide_name(&page[120..128])
+    } else {
+        long
     }
 }
 
@@ -307,13 +319,22 @@ mod tests {
     }
 
     #[test]
+    fn the_longer_name_of_a_namespace_is_its_name() {
+        assert!(name(&page(|_| {})).is_empty());
+        let short = page(|page| page[120..128].copy_from_slice(b"\x00\x25\x38\x5b\0\0\0\x01"));
+        assert_eq!(name(&short).as_str(), "0025385b00000001");
+        let both = page(|page| page[104..128].fill(0xab));
+        assert_eq!(name(&both).as_str(), "ab".repeat(16));
+    }
+
+    #[test]
     fn two_namespaces_never_have_one_serial_number() {
         let serial = |controller: &str, namespace| {
             let controller = Identity {
                 serial: Text::new(controller),
                 ..Identity::default()
             };
-            identity_of(&controller, namespace).serial
+            identity_of(&controller, namespace, Text::EMPTY).serial
         };
         assert_eq!(serial("S1", 1).as_str(), "S1");
         assert_eq!(serial("S1", 2).as_str(), "S1-2");

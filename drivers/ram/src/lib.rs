@@ -47,7 +47,7 @@ impl RamDisk {
             identity: Identity {
                 serial: Text::new(serial),
                 model: Text::new("RAM disk"),
-                firmware: Text::EMPTY,
+                ..Identity::default()
             },
             name: Text::new(name),
             done: VecDeque::with_capacity(frames),

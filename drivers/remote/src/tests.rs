@@ -141,6 +141,7 @@ impl Disk for FakeDisk {
             serial: io::Text::EMPTY,
             model: io::Text::EMPTY,
             firmware: io::Text::EMPTY,
+            wwn: io::Text::EMPTY,
         };
         NOBODY
     }

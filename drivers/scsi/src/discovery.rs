@@ -10,7 +10,9 @@ use crate::bus::Bus;
 use crate::command::{Cdb, Opcode};
 use crate::disk::Disk;
 use crate::error::{Error, Skipped};
-use crate::pages::{Caching, Capacity, Inquiry, serial, units, unmap_limit, vital, vital_page};
+use crate::pages::{
+    Caching, Capacity, Inquiry, name, serial, units, unmap_limit, vital, vital_page,
+};
 use crate::seat::Seat;
 use crate::sense::{Key, Sense};
 use crate::unit::{Unit, is_disk, is_usable};
@@ -19,7 +21,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::hint::spin_loop;
-use io::{Frame, SECTOR_BYTES, SLOT_BYTES, Text, WIRE, carve};
+use io::{DiscardLimits, Frame, SECTOR_BYTES, SLOT_BYTES, Text, WIRE, carve};
 use pci::Resources;
 
 /// How long a unit may take for one answer, getting ready included.
@@ -135,6 +137,13 @@ impl<A: Adapter> Carrier for A {
     }
 }
 
+/// What the pages of vital product data say.
+struct Vital {
+    serial: Text<20>,
+    wwn: Text<32>,
+    discard: Option<DiscardLimits>,
+}
+
 /// Asks, and waits for the answer.
 struct Asker<'a, R> {
     adapter: &'a mut dyn Carrier,
@@ -218,8 +227,13 @@ impl<R: Resources> Asker<'_, R> {
         }
         let capacity = is_usable(self.capacity(at)?)?;
         let caching = self.caching(at)?;
-        let (serial, discard) = self.vital(at, &capacity)?;
-        Ok(Some(Unit::new(inquiry, serial, capacity, caching, discard)))
+        let Vital {
+            serial,
+            wwn,
+            discard,
+        } = self.vital(at, &capacity)?;
+        let unit = Unit::new(inquiry, serial, wwn, capacity, caching, discard);
+        Ok(Some(unit))
     }
 
     fn capacity(&mut self, at: Address) -> Result<Capacity, Error> {
@@ -259,28 +273,33 @@ impl<R: Resources> Asker<'_, R> {
         Ok(caching)
     }
 
-    /// Serial number, and what can be forgotten.
-    fn vital(
-        &mut self,
-        at: Address,
-        capacity: &Capacity,
-    ) -> Result<(Text<20>, Option<io::DiscardLimits>), Error> {
+    /// Names, and what can be forgotten.
+    fn vital(&mut self, at: Address, capacity: &Capacity) -> Result<Vital, Error> {
         let mut list = [0; PAGE_BYTES as usize];
         let listed = self.page(at, vital::LIST, &mut list)?;
         let has = |page: u8| list[..listed].contains(&page);
         let mut page = [0; PAGE_BYTES as usize];
-        let mut number = Text::EMPTY;
+        let mut found = Vital {
+            serial: Text::EMPTY,
+            wwn: Text::EMPTY,
+            discard: None,
+        };
         if has(vital::SERIAL) {
             let bytes = self.page(at, vital::SERIAL, &mut page)?;
-            number = serial(&page[..bytes]);
+            found.serial = serial(&page[..bytes]);
+        }
+        if has(vital::NAMES) {
+            let bytes = self.page(at, vital::NAMES, &mut page)?;
+            found.wwn = name(&page[..bytes]);
         }
         if !capacity.provisioned || !has(vital::LIMITS) || !has(vital::PROVISIONING) {
-            return Ok((number, None));
+            return Ok(found);
         }
         let limits_bytes = self.page(at, vital::LIMITS, &mut page)?;
         let limits = page;
         let bytes = self.page(at, vital::PROVISIONING, &mut page)?;
-        Ok((number, unmap_limit(&limits[..limits_bytes], &page[..bytes])))
+        found.discard = unmap_limit(&limits[..limits_bytes], &page[..bytes]);
+        Ok(found)
     }
 
     /// Reads the body of a vital page and says how long it is; empty if the unit

@@ -285,8 +285,17 @@ fn inquiry(unit: &Unit) -> Vec<u8> {
 
 fn vital(unit: &Unit, page: u8) -> Vec<u8> {
     let body = match page {
-        0x00 => vec![0x00, 0x80, 0xb0, 0xb2],
+        0x00 => vec![0x00, 0x80, 0x83, 0xb0, 0xb2],
         0x80 => unit.serial.as_bytes().to_vec(),
+        // A text of the maker's, the port's name, and two of the unit's own.
+        0x83 => [
+            &[2, 1, 0, 4][..],
+            b"text",
+            &[1, 0x13, 0, 8, 0x50, 9, 9, 9, 9, 9, 9, 9],
+            &[1, 2, 0, 8, 0x00, 0x25, 0x38, 1, 2, 3, 4, 5],
+            &[1, 3, 0, 8, 0x50, 0x00, 0xc5, 1, 2, 3, 4, 5],
+        ]
+        .concat(),
         0xb0 => {
             let mut body = vec![0; 60];
             body[16..20].copy_from_slice(&2048_u32.to_be_bytes());

@@ -7,7 +7,7 @@
 use crate::adapter::End;
 use crate::command::{Cdb, Opcode};
 use crate::error::Error;
-use crate::pages::{Caching, Capacity, Inquiry, serial, vital, vital_page};
+use crate::pages::{Caching, Capacity, Inquiry, name, serial, vital, vital_page};
 use crate::sense::Key;
 use crate::unit::{Unit, is_disk, is_usable};
 use io::Text;
@@ -23,6 +23,7 @@ const PAGE_BYTES: u16 = 255;
 enum Question {
     What,
     Serial,
+    Name,
     Size,
     Caching,
     /// One that has a cache and can not flush it has none that matters.
@@ -37,6 +38,7 @@ pub(crate) struct Newcomer {
     tries: u8,
     inquiry: Inquiry,
     serial: Text<20>,
+    wwn: Text<32>,
     capacity: Option<Capacity>,
     caching: Caching,
 }
@@ -63,6 +65,7 @@ impl Newcomer {
             tries: 0,
             inquiry: Inquiry::parse(&[]),
             serial: Text::EMPTY,
+            wwn: Text::EMPTY,
             capacity: None,
             caching: Caching {
                 volatile: true,
@@ -77,6 +80,7 @@ impl Newcomer {
         match self.question {
             Question::What => (Cdb::inquiry(None, PAGE_BYTES), page),
             Question::Serial => (Cdb::inquiry(Some(vital::SERIAL), PAGE_BYTES), page),
+            Question::Name => (Cdb::inquiry(Some(vital::NAMES), PAGE_BYTES), page),
             Question::Size => {
                 let bytes = Capacity::LONG_BYTES;
                 (Cdb::read_capacity_16(bytes as u32), bytes)
@@ -126,6 +130,11 @@ impl Newcomer {
             Question::Serial => {
                 let page = answer.and_then(|page| vital_page(page, vital::SERIAL));
                 self.serial = serial(page.unwrap_or_default());
+                self.question = Question::Name;
+            }
+            Question::Name => {
+                let page = answer.and_then(|page| vital_page(page, vital::NAMES));
+                self.wwn = name(page.unwrap_or_default());
                 self.question = Question::Size;
             }
             Question::Size => {
@@ -156,7 +165,8 @@ impl Newcomer {
 
     fn is(&self) -> Result<Step, Error> {
         let capacity = self.capacity.ok_or(Error::NoCapacity)?;
-        let unit = Unit::new(self.inquiry, self.serial, capacity, self.caching, None);
+        let (serial, wwn) = (self.serial, self.wwn);
+        let unit = Unit::new(self.inquiry, serial, wwn, capacity, self.caching, None);
         Ok(Step::Is(unit))
     }
 

@@ -4,7 +4,7 @@
 //! what is missing reads as zero, which is the cautious meaning of every field.
 
 use crate::adapter::Address;
-use io::{DiscardLimits, Text};
+use io::{DiscardLimits, Text, world_wide_name};
 
 fn byte(page: &[u8], at: usize) -> u8 {
     page.get(at).copied().unwrap_or(0)
@@ -64,6 +64,8 @@ pub mod vital {
     pub const LIST: u8 = 0x00;
     /// Unit serial number (SPC-5, 7.7.17).
     pub const SERIAL: u8 = 0x80;
+    /// Device identification (SPC-5, 7.7.6).
+    pub const NAMES: u8 = 0x83;
     /// Block limits (SBC-4, 6.6.4).
     pub const LIMITS: u8 = 0xb0;
     /// Logical block provisioning (SBC-4, 6.6.7).
@@ -91,6 +93,28 @@ pub fn serial(body: &[u8]) -> Text<20> {
         .map_or(start, |last| last + 1);
     let trimmed = &body[start..end.max(start)];
     Text::from_device(&trimmed[trimmed.len().saturating_sub(20)..])
+}
+
+/// The unit's world wide name: its NAA, or else its EUI-64.
+pub fn name(body: &[u8]) -> Text<32> {
+    const BINARY: u8 = 1;
+    const EUI: u8 = 2;
+    const NAA: u8 = 3;
+    let mut rest = body;
+    let mut name = Text::EMPTY;
+    while rest.len() > 4 {
+        let end = 4 + usize::from(rest[3]);
+        // Association 0: it is the unit's own, and neither its port's nor its target's.
+        let (kind, of) = (rest[1] & 0xf, rest[1] >> 4 & 3);
+        if rest[0] & 0xf == BINARY && of == 0 && (kind == NAA || kind == EUI && name.is_empty()) {
+            name = world_wide_name(part(rest, 4, end));
+            if kind == NAA {
+                break;
+            }
+        }
+        rest = rest.get(end..).unwrap_or_default();
+    }
+    name
 }
 
 /// The most that one UNMAP of one range may forget.

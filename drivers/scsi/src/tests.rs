@@ -77,6 +77,7 @@ fn every_unit_is_found_in_the_order_of_its_address() {
     assert_eq!(serials, ["a", "b", "c", "d"]);
     assert_eq!(found[1].name(), "00:05.0 fake-scsi 0:3");
     assert_eq!(found[0].identity().model.as_str(), "MODEL DISK");
+    assert_eq!(found[0].identity().wwn.as_str(), "5000c50102030405");
     let geometry = found[0].geometry();
     assert_eq!((geometry.sectors, geometry.physical_exponent), (4096, 3));
     assert_eq!(geometry.write_cache, WriteCache::Volatile);
@@ -597,7 +598,7 @@ fn a_unit_that_comes_later_is_a_disk_like_those_of_the_start() {
         shelf.put(3, 0, unit);
         if is_told {
             shelf.notice(Notice::Added(Address { target: 3, unit: 0 }));
-            ticks(&mut disk, 4..12);
+            ticks(&mut disk, 4..14);
         } else {
             // Every target is looked at, a few at a time.
             ticks(&mut disk, 4..300);
@@ -608,6 +609,7 @@ fn a_unit_that_comes_later_is_a_disk_like_those_of_the_start() {
         assert_eq!(late.name(), "00:05.0 fake-scsi 3:0");
         assert_eq!(late.identity().serial.as_str(), "late");
         assert_eq!(late.identity().model.as_str(), "MODEL DISK");
+        assert_eq!(late.identity().wwn.as_str(), "5000c50102030405");
         let geometry = late.geometry();
         assert_eq!((geometry.sectors, geometry.physical_exponent), (4096, 3));
         assert_eq!(geometry.write_cache, WriteCache::Volatile);

@@ -40,6 +40,7 @@ impl Unit {
     pub fn new(
         inquiry: Inquiry,
         serial: Text<20>,
+        wwn: Text<32>,
         capacity: Capacity,
         caching: Caching,
         discard: Option<DiscardLimits>,
@@ -61,6 +62,7 @@ impl Unit {
                 serial,
                 model: inquiry.model,
                 firmware: inquiry.firmware,
+                wwn,
             },
         }
     }

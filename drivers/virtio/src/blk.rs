@@ -179,9 +179,8 @@ impl<T: Transport> Blk<T> {
             features,
             geometry,
             identity: Identity {
-                serial: Text::EMPTY,
                 model: Text::new("virtio disk"),
-                firmware: Text::EMPTY,
+                ..Identity::default()
             },
             service: Service::Running,
             name: Text::new(name),

@@ -6,6 +6,7 @@
 //! here is ever longer than a screen.
 
 use crate::Node;
+use crate::config::Selector;
 use crate::plan::Access;
 use core::fmt;
 use io::{Disk, Nic};
@@ -72,11 +73,12 @@ impl<'a, N: Nic, D: Disk> Banner<'a, N, D> {
     }
 
     /// Exports that are where they are by order alone and could be pinned.
-    fn unpinned(&self) -> impl Iterator<Item = (u8, &str)> {
-        self.node.exports.iter().filter_map(|export| {
+    fn unpinned(&self) -> impl Iterator<Item = (u8, Selector)> {
+        let exports = self.node.exports.iter();
+        let loose = exports.filter(|export| export.planned.by_order);
+        loose.filter_map(|export| {
             let disk = &self.node.stations[usize::from(export.volume.disk)].disk;
-            let serial = disk.identity().serial.as_str();
-            (export.planned.by_order && !serial.is_empty()).then_some((export.planned.slot, serial))
+            Some((export.planned.slot, Selector::of(disk.identity())?))
         })
     }
 }
@@ -140,8 +142,8 @@ impl<N: Nic, D: Disk> fmt::Display for Line<'_, N, D> {
             }
             Kind::Pins => {
                 f.write_str("slots follow the bus; to keep them:")?;
-                for (slot, serial) in self.banner.unpinned().take(EXPORTS_SHOWN) {
-                    write!(f, " ublade.slot.{slot}=serial:{serial}")?;
+                for (slot, disk) in self.banner.unpinned().take(EXPORTS_SHOWN) {
+                    write!(f, " ublade.slot.{slot}={disk}")?;
                 }
                 if self.banner.unpinned().count() > EXPORTS_SHOWN {
                     f.write_str(" ...")?;

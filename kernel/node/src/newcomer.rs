@@ -87,6 +87,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
         let candidate = Candidate {
             name,
             serial: serial.as_str(),
+            wwn: station.disk.identity().wwn.as_str(),
             sectors: geometry.sectors,
             read_only: geometry.read_only,
             origin: Origin::Bus,

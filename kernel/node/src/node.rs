@@ -496,10 +496,11 @@ impl<N: Nic, D: Disk> Node<N, D> {
 }
 
 fn candidate<D: Disk>(attached: &Attached<D>) -> Candidate<'_> {
-    let geometry = attached.disk.geometry();
+    let (geometry, identity) = (attached.disk.geometry(), attached.disk.identity());
     Candidate {
         name: attached.disk.name(),
-        serial: attached.disk.identity().serial.as_str(),
+        serial: identity.serial.as_str(),
+        wwn: identity.wwn.as_str(),
         sectors: geometry.sectors,
         read_only: geometry.read_only,
         origin: attached.origin,

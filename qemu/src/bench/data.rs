@@ -306,13 +306,14 @@ pub fn csv(all: &Findings) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::page::tests::example;
+    use super::super::target::Target;
     use super::*;
 
     #[test]
     fn every_line_has_a_value_for_every_column() {
         let text = csv(&example());
         let columns: Vec<usize> = text.lines().map(|line| line.split(',').count()).collect();
-        assert_eq!(columns, [19; 4]);
+        assert_eq!(columns, [19; 1 + Target::ALL.len()]);
     }
 
     #[test]

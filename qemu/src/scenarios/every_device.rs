@@ -6,7 +6,7 @@
 //! its content from each card.
 
 use super::disks::flow;
-use super::world::{self, CLIENT, blame, must};
+use super::world::{self, CLIENT, NODE, blame, must};
 use crate::client::{Client, Export};
 use crate::pattern::{self, SECTOR_BYTES};
 use crate::{
@@ -107,10 +107,74 @@ pub(super) fn every_device(context: &mut Context) -> Result<Report, Failure> {
     let two = |recipe: Recipe| recipe.cpus(2).append("ublade.cpus=2");
     let said = world::TWO;
     serves_all(context, &mut report, "two", two, said, ON_PCI, MESSAGING)?;
+    named(context, &mut report)?;
     let mapped = |recipe: Recipe| recipe.board(Board::Microvm);
     let (card, said) = (&["virtio-net-device"], "virtio-blk");
     serves_all(context, &mut report, "mmio", mapped, said, MAPPED, card)?;
     Ok(report)
+}
+
+/// Slots that are pinned to world wide names, as disks of each kind tell them.
+fn named(context: &Context, report: &mut Report) -> Result<(), Failure> {
+    const NAMED: [(&str, &str, &str, &str, &str); 3] = [
+        (
+            "scsi",
+            "virtio-scsi-pci,id=bus0",
+            "scsi-hd",
+            "wwn=0x5000c500a1b2c301,serial=scsi",
+            "0x5000C500A1B2C301",
+        ),
+        (
+            "ahci",
+            "ich9-ahci,id=bus1",
+            "ide-hd",
+            "wwn=0x5000c500a1b2c302,serial=ahci",
+            "naa.5000c500a1b2c302",
+        ),
+        (
+            "nvme",
+            "nvme,id=bus2,serial=nvme",
+            "nvme-ns",
+            "eui64=0x0025385b00000003",
+            "eui.0025385b00000003",
+        ),
+    ];
+    let switch = context.switch("named")?;
+    let mut recipe = world::node(context, "named").nic(Nic::on(&switch, NODE[0]));
+    for (index, (serial, controller, device, name, wwn)) in NAMED.into_iter().enumerate() {
+        let file = context.disk(serial, DISK_BYTES)?;
+        let bus = if device == "nvme-ns" { "" } else { ".0" };
+        let disk = Disk::file(&file)
+            .model(device)
+            .property(&format!("bus=bus{index}{bus},{name}"));
+        // The other way round than they come.
+        let slot = 9 - index;
+        recipe = recipe
+            .controller(controller)
+            .disk(disk)
+            .append(&format!("ublade.slot.{slot}=wwn:{wwn}"));
+    }
+    let node = recipe.start(context.folder())?;
+    let mut client = Client::new(&switch, CLIENT);
+    let exports = world::exports(context, &node, &mut client, NAMED.len())?;
+    for (export, (serial, ..)) in exports.iter().zip(NAMED.iter().rev()) {
+        let identity = client
+            .identify(export, context.seconds(20))
+            .map_err(blame(&node))?;
+        must(identity.serial() == *serial, &node, || {
+            format!(
+                "{} is {} and not {serial}",
+                export.address,
+                identity.serial()
+            )
+        })?;
+    }
+    let slots: Vec<u8> = exports.iter().map(|export| export.address.slot).collect();
+    must(slots == [7, 8, 9], &node, || {
+        format!("the slots are {slots:?}")
+    })?;
+    report.note("slots 7, 8, 9 by world wide name");
+    node.quit()
 }
 
 /// A machine made by `with`, which says `said`, with all `models` and those of `cards` that

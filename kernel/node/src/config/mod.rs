@@ -105,7 +105,7 @@ pub fn lines(text: &[u8]) -> impl Iterator<Item = (&str, Result<&str, &'static s
 #[cold]
 pub(crate) fn mac(text: &str) -> Result<Mac, &'static str> {
     value::mac(text).map_err(|complaint| match complaint {
-        Complaint::Bad(what) | Complaint::NotYet(what) => what,
+        Complaint::Bad(what) => what,
         Complaint::UnknownKey | Complaint::NotFromHere => "not an address",
     })
 }
@@ -277,7 +277,7 @@ impl Config {
                 ("token", _) => Text::new(HIDDEN),
                 (_, value) => Text::new(value.unwrap_or("")),
             };
-            if set.is_ok() || matches!(set, Err(Complaint::NotYet(_))) {
+            if set.is_ok() {
                 let key = Text::new(entry.key);
                 self.said.retain(|said| said.key != key);
                 let _ = self.said.push(Said { key, text, source });
@@ -466,10 +466,7 @@ impl Config {
         });
         self.pins.retain(|other| other.value.slot != slot);
         add(&mut self.pins, source, pin, FULL)?;
-        match read?.disk {
-            Selector::Wwn(_) => not_yet("telling disks by world wide name", false),
-            _ => Ok(()),
-        }
+        read.map(drop)
     }
 
     /// Replaces the list of `slot`. An empty value is everyone; a list with an
@@ -541,16 +538,6 @@ fn add<T: Copy, const N: usize>(
 fn of_slot<T: Copy, const N: usize>(list: &List<Setting<(u8, T)>, N>, slot: u8) -> Option<T> {
     let found = list.iter().find(|setting| setting.value.0 == slot);
     found.map(|setting| setting.value.1)
-}
-
-/// An honest word about a setting that changes nothing, unless it asks for what
-/// is so anyway.
-fn not_yet(what: &'static str, is_so_anyway: bool) -> Result<(), Complaint> {
-    if is_so_anyway {
-        Ok(())
-    } else {
-        Err(Complaint::NotYet(what))
-    }
 }
 
 fn any_unless<const N: usize>(value: &str, default: &str) -> Result<Text<N>, Complaint> {

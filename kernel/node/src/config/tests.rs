@@ -61,15 +61,29 @@ fn every_key_is_read_and_only_unbuilt_features_are_reported() {
     assert_eq!(config.http.value, Some(8080));
     assert_eq!(command_line("").http.value, Some(80));
     assert_eq!(command_line("ublade.http=off").http.value, None);
+}
 
-    let config = command_line("ublade.slot.0=wwn:1");
-    assert_eq!(config.problems().len(), 1);
-    assert!(
-        config
-            .problems()
-            .iter()
-            .all(|problem| matches!(problem.complaint, Complaint::NotYet(_)))
-    );
+#[test]
+fn a_world_wide_name_is_read_as_linux_writes_it() {
+    for (text, digits) in [
+        ("0x5000C500a1b2c3d4", "5000c500a1b2c3d4"),
+        ("eui.0025385b00000001", "0025385b00000001"),
+        ("naa.5000c500a1b2c3d4", "5000c500a1b2c3d4"),
+        (
+            "600508b1001c0123456789abcdef0123",
+            "600508b1001c0123456789abcdef0123",
+        ),
+    ] {
+        let config = command_line(&["ublade.slot.0=wwn:", text].concat());
+        assert_eq!(config.problems(), []);
+        let pin = config.pins.iter().next().expect("it is pinned").value;
+        assert_eq!(pin.disk, Selector::Wwn(io::Text::new(digits)));
+    }
+    for text in ["", "1", "0x5000c500a1b2c3dg", "5000c500a1b2c3d400"] {
+        let config = command_line(&["ublade.slot.0=wwn:", text].concat());
+        let problem = &problems(&config)[0];
+        assert!(problem.ends_with("has 16 or 32 hexadecimal digits; not used"));
+    }
 }
 
 #[test]
@@ -149,16 +163,6 @@ fn a_number_or_a_list_just_outside_of_its_limits_is_named_and_has_no_effect() {
         let start = &bad[..bad.len().min(20)];
         assert!(problems[0].contains(&set(start)), "{problems:?}");
     }
-}
-
-#[test]
-fn what_is_not_built_yet_is_said_and_has_no_effect() {
-    let config = command_line("ublade.slot.0=wwn:1");
-    let problem = &problems(&config)[0];
-    assert!(
-        problem.ends_with("is not supported yet; it has no effect"),
-        "{problem}"
-    );
 }
 
 #[test]

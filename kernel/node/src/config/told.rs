@@ -98,8 +98,6 @@ pub enum Complaint {
     NotFromHere,
     /// The value cannot be used; the one before it stays.
     Bad(&'static str),
-    /// The value is good and kept, but has no effect in this version.
-    NotYet(&'static str),
 }
 
 impl fmt::Display for Problem {
@@ -114,7 +112,6 @@ impl fmt::Display for Problem {
             Complaint::UnknownKey => f.write_str("no such setting; it has no effect"),
             Complaint::NotFromHere => f.write_str("not taken from here; it has no effect"),
             Complaint::Bad(what) => write!(f, "{what}; not used"),
-            Complaint::NotYet(what) => write!(f, "{what} is not supported yet; it has no effect"),
         }
     }
 }

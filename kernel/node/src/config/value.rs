@@ -5,7 +5,7 @@ use super::Complaint;
 use super::list::List;
 use aoe::Mac;
 use core::fmt;
-use io::Text;
+use io::{Identity, Text};
 
 /// How one disk is told from another. Holds for as long as the disk does, unlike
 /// the order in which disks are found.
@@ -17,14 +17,28 @@ pub enum Selector {
     Serial(Text<20>),
     /// By the address it sits at, as its name says (`00:04.0`).
     Pci(Text<16>),
-    /// By its world wide name. Not supported yet: no driver reports one.
-    Wwn(Text<20>),
+    /// By its world wide name: digits, as [`io::Identity`] has them.
+    Wwn(Text<32>),
     /// A partition: by its name or its identity in a GPT, or by the serial number
     /// of its disk and its own number (`WD-42/2`).
     Part(Text<40>),
     /// A pin that could not be read: its slot stays empty rather than going to
     /// another disk.
     Unreadable,
+}
+
+impl Selector {
+    /// What a disk can be told by wherever it sits, if it says who it is.
+    #[cold]
+    pub fn of(identity: &Identity) -> Option<Self> {
+        if !identity.serial.is_empty() {
+            Some(Self::Serial(identity.serial))
+        } else if !identity.wwn.is_empty() {
+            Some(Self::Wwn(identity.wwn))
+        } else {
+            None
+        }
+    }
 }
 
 impl fmt::Display for Selector {
@@ -173,7 +187,7 @@ fn selector(value: &str) -> Value<Selector> {
         // Domain 0 is the only one on the machines we know and no name says it.
         text(address.strip_prefix("0000:").unwrap_or(address)).map(Selector::Pci)
     } else if let Some(name) = value.strip_prefix("wwn:") {
-        text(name).map(Selector::Wwn)
+        wwn(name).map(Selector::Wwn)
     } else if let Some(name) = value.strip_prefix("part:") {
         text(name).map(Selector::Part)
     } else if value.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -181,6 +195,26 @@ fn selector(value: &str) -> Value<Selector> {
     } else {
         text(value).map(Selector::Serial)
     }
+}
+
+/// A world wide name as Linux writes it: `0x…`, `naa.…` or `eui.…`, or digits alone.
+#[cold]
+fn wwn(value: &str) -> Value<Text<32>> {
+    let digits = ["0x", "naa.", "eui."]
+        .iter()
+        .find_map(|prefix| value.strip_prefix(prefix))
+        .unwrap_or(value);
+    let is_name = matches!(digits.len(), 16 | 32);
+    if !is_name || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(Complaint::Bad(
+            "a world wide name has 16 or 32 hexadecimal digits",
+        ));
+    }
+    let mut bytes = [0; 32];
+    let bytes = &mut bytes[..digits.len()];
+    bytes.copy_from_slice(digits.as_bytes());
+    bytes.make_ascii_lowercase();
+    Ok(Text::from_device(bytes))
 }
 
 /// `all`, `none`, or a list of disks.

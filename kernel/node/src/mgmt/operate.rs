@@ -7,7 +7,7 @@
 use super::Mgmt;
 use crate::Node;
 use crate::closing::Order;
-use crate::config::{self, Complaint, Config, HIDDEN, Said, Source};
+use crate::config::{self, Config, HIDDEN, Said, Source};
 use crate::keeper::SETTINGS;
 use crate::state::SETTINGS_BYTES_MAX;
 use alloc::vec::Vec;
@@ -365,14 +365,12 @@ impl Keys {
     }
 }
 
-/// Reads settings as a start would, and says what that could not use. A word about
-/// what is not supported yet is no reason to refuse them.
+/// Reads settings as a start would, and says what that could not use.
 #[cold]
 fn complaint(config: &mut Config, text: &[u8]) -> Option<Told> {
     config.clear();
     config.parse(Source::Saved, text);
-    let is_wrong = |problem: &&config::Problem| !matches!(problem.complaint, Complaint::NotYet(_));
-    let mut wrong = config.problems().iter().filter(is_wrong);
+    let mut wrong = config.problems().iter();
     let first = wrong.next()?;
     Some(match wrong.count() + config.problems_more() as usize {
         0 => Told::new(400, format_args!("{first}")),

@@ -48,6 +48,8 @@ pub struct Candidate<'a> {
     pub name: &'a str,
     /// Its serial number, or nothing.
     pub serial: &'a str,
+    /// Its world wide name, or nothing.
+    pub wwn: &'a str,
     /// Its size.
     pub sectors: u64,
     /// It refuses writes.
@@ -293,7 +295,8 @@ fn is(disk: &Candidate<'_>, selector: Selector) -> bool {
     match selector {
         Selector::Serial(serial) => !serial.is_empty() && serial.as_str() == disk.serial,
         Selector::Pci(address) => disk.name.split_whitespace().next() == Some(address.as_str()),
-        Selector::Slot(_) | Selector::Wwn(_) | Selector::Part(_) | Selector::Unreadable => false,
+        Selector::Wwn(wwn) => !wwn.is_empty() && wwn.as_str() == disk.wwn,
+        Selector::Slot(_) | Selector::Part(_) | Selector::Unreadable => false,
     }
 }
 

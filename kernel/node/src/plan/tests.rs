@@ -7,6 +7,7 @@ use alloc::boxed::Box;
 const DISK: Candidate<'static> = Candidate {
     name: "00:04.0 virtio-blk",
     serial: "",
+    wwn: "",
     sectors: 1 << 16,
     read_only: false,
     origin: Origin::Bus,
@@ -201,6 +202,18 @@ fn a_slot_promised_to_an_absent_disk_stays_empty() {
         plan.warnings,
         ["slot.0=serial:X: no such disk; the slot stays empty"]
     );
+}
+
+#[test]
+fn a_pin_by_world_wide_name_finds_its_disk_and_none_finds_a_disk_without_one() {
+    let mut disks = disks();
+    disks[2].wwn = "5000c500a1b2c3d4";
+    let plan = planned("slot.7=wwn:0x5000C500A1B2C3D4\nrw=7", &disks);
+    let slots = plan.exports.iter().map(|one| (one.slot, one.volume.disk));
+    assert_eq!(slots.collect::<Vec<_>>(), [(0, 0), (1, 1), (7, 2)]);
+    assert_eq!(plan.exports[2].access, Access::ReadWrite);
+    let plan = planned("slot.7=wwn:0000000000000000", &disks);
+    assert!(plan.exports.iter().all(|one| one.slot != 7));
 }
 
 #[test]

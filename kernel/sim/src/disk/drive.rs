@@ -37,6 +37,7 @@ impl Drive {
                 serial: Text::format(format_args!("SIM{number:04}")),
                 model: Text::new("simulated disk"),
                 firmware: Text::new("1"),
+                ..Identity::default()
             },
             backlog: Vec::new(),
             lent: Vec::new(),

@@ -113,7 +113,7 @@ impl CardDriver {
 /// What the node's disk is.
 pub enum AnyDrive {
     /// No driver.
-    Plain(Drive),
+    Plain(Box<Drive>),
     /// virtio-blk.
     Virtio(Box<disk::Driven<Blk<Registers>, VirtioDisk>>),
     /// AHCI.

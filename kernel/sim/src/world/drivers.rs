@@ -82,7 +82,7 @@ impl Drivers {
         ledger: &Rc<Ledger>,
     ) -> AnyDrive {
         match self.disks {
-            DiskDriver::None => AnyDrive::Plain(Drive::new(number, spindle)),
+            DiskDriver::None => AnyDrive::Plain(Box::new(Drive::new(number, spindle))),
             DiskDriver::Virtio => {
                 let profile = disk_profile(spindle.borrow().plan(), number, &mut self.random);
                 let devices = virtio::model::Machine::new(machine.frames());

@@ -6,6 +6,7 @@
 
 use super::{Standing, State, Step, View};
 use crate::banner::Bytes;
+use crate::config::Selector;
 use crate::mgmt::journal::Severity;
 use crate::mgmt::out::{Grouped, Html, Out, Short, put};
 use crate::plan::Access;
@@ -512,16 +513,17 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
             stations.len(),
             out,
             "Disks",
-            "<th>Where<th>Model<th>Serial<th>Size<th>Habits<th class=\"n\">Under way",
+            "<th>Where<th>Model<th>Serial<th>WWN<th>Size<th>Habits<th class=\"n\">Under way",
             &mut |at, out| {
                 let station = &stations[at];
                 let (geometry, identity) = (station.disk.geometry(), station.disk.identity());
                 put!(
                     out,
-                    "<tr><td>{}<td>{}<td>{}",
+                    "<tr><td>{}<td>{}<td>{}<td>{}",
                     Html(station.disk.name()),
                     Html(identity.model),
-                    Html(identity.serial)
+                    Html(identity.serial),
+                    identity.wwn
                 );
                 put!(
                     out,
@@ -629,22 +631,20 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
             );
         }
         out.put("</pre></dd>");
-        let is_loose = |export: &&crate::Export| {
-            export.planned.by_order && !self.disk_of(export).disk.identity().serial.is_empty()
+        let pins = || {
+            let loose = node.exports.iter().filter(|one| one.planned.by_order);
+            loose.filter_map(|export| {
+                let disk = Selector::of(self.disk_of(export).disk.identity())?;
+                Some((export.target.address().slot, disk))
+            })
         };
-        if node.exports.iter().any(|export| is_loose(&export)) {
+        if pins().next().is_some() {
             out.put("<dt>To keep the slots where they are, in the node's settings<dd><pre>");
-            for export in node.exports.iter().filter(is_loose).take(ROWS_MAX) {
+            for (slot, disk) in pins().take(ROWS_MAX) {
                 if !out.has_room() {
                     break;
                 }
-                let serial = self.disk_of(export).disk.identity().serial;
-                put!(
-                    out,
-                    "ublade.slot.{}=serial:{}\n",
-                    export.target.address().slot,
-                    Html(serial)
-                );
+                put!(out, "ublade.slot.{slot}={}\n", Html(disk));
             }
             out.put("</pre></dd>");
         }

@@ -99,8 +99,9 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                 );
                 put!(
                     out,
-                    ",\"serial\":\"{}\",\"firmware\":\"{}\"",
+                    ",\"serial\":\"{}\",\"wwn\":\"{}\",\"firmware\":\"{}\"",
                     Quoted(identity.serial),
+                    identity.wwn,
                     Quoted(identity.firmware)
                 );
                 put!(
