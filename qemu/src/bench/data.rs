@@ -197,6 +197,8 @@ fn limits(all: &Findings) -> Option<Value> {
             "served_per_second": spread(one.served),
             "echoed_per_second": spread(one.echoed),
             "part_of_the_echo": spread(one.part),
+            "latency_us": json!({ "p50": one.served_times.p50, "p99": one.served_times.p99 }),
+            "latency_us_of_the_echo": json!({ "p50": one.echo_times.p50, "p99": one.echo_times.p99 }),
             "instructions": one.instructions,
             "instructions_of_the_echo": one.echo_instructions,
         })

@@ -2,6 +2,7 @@
 //! that README.md keeps.
 
 use super::compare::Row;
+use super::latency::Percentiles;
 use super::load::{Access, Load};
 use super::parts::Findings;
 use super::report::grouped;
@@ -125,12 +126,20 @@ fn counts(found: &Findings, all: &mut Vec<Goal>) {
 fn times(found: &Findings, all: &mut Vec<Goal>) {
     let rival = |row: &&Row| row.target == Target::VbladeDirect;
     for row in found.rows.iter().filter(rival) {
+        let echo = found
+            .limits
+            .as_ref()
+            .and_then(|limits| limits.echo(row.load));
         if row.load.depth > 1 {
             let Spread { low, median, high } = row.ublade_is;
+            let theirs = Spread::of(&row.per_second).median;
+            let echo = echo.map_or(String::new(), |echo| {
+                format!("; the echo {:.0} ×", echo.echoed.median / theirs)
+            });
             all.push(Goal {
                 what: format!("requests a second, {}, of vblade -d's", words(row.load)),
                 wanted: "at least 20 ×".to_owned(),
-                measured: format!("{median:.1} × ({low:.1} to {high:.1})"),
+                measured: format!("{median:.1} × ({low:.1} to {high:.1}){echo}"),
                 holds: median >= 20.0,
                 timed: true,
             });
@@ -141,14 +150,20 @@ fn times(found: &Findings, all: &mut Vec<Goal>) {
             .iter()
             .find(|ours| ours.target == Target::Ublade && ours.load == row.load);
         let Some(ours) = ours else { continue };
-        for (name, part, most) in [
-            ("p50", ours.latency.p50 / row.latency.p50, 0.3),
-            ("p99", ours.latency.p99 / row.latency.p99, 0.4),
+        let (our, their) = (ours.latency, row.latency);
+        let of_echo = |time: fn(&Percentiles) -> f64| echo.map(|echo| time(&echo.echo_times));
+        for (name, our, their, echo, most) in [
+            ("p50", our.p50, their.p50, of_echo(|times| times.p50), 0.3),
+            ("p99", our.p99, their.p99, of_echo(|times| times.p99), 0.4),
         ] {
+            let part = our / their;
+            let echo = echo.map_or(String::new(), |echo| {
+                format!("; the echo {:.2} ×", echo / their)
+            });
             all.push(Goal {
                 what: format!("{name}, {}, of vblade -d's", words(row.load)),
                 wanted: format!("at most {most} ×"),
-                measured: format!("{part:.2} ×"),
+                measured: format!("{part:.2} ×{echo}"),
                 holds: part <= most,
                 timed: true,
             });
@@ -157,7 +172,10 @@ fn times(found: &Findings, all: &mut Vec<Goal>) {
 }
 
 fn limits(found: &Findings, all: &mut Vec<Goal>) {
-    for one in found.limits.iter().flat_map(|limits| &limits.echoed) {
+    let Some(limits) = &found.limits else {
+        return;
+    };
+    for one in limits.echoed.iter().filter(|one| one.load.depth > 1) {
         let what = format!("requests a second, {}, of the echo's", words(one.load));
         all.push(percent(&what, one.part.median, 0.75));
     }

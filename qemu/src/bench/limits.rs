@@ -7,7 +7,8 @@
 
 use super::counter::{Counter, Watch};
 use super::counts::{Effort, NO_SPINNING, cheapest};
-use super::load::{Contents, Load, Until};
+use super::latency::{Latencies, Percentiles};
+use super::load::{Access, Contents, Load, Order, Until};
 use super::parts::Pace;
 use super::spread::Spread;
 use super::target::{NULL, Place, Serving, Target, recipe};
@@ -34,6 +35,10 @@ pub struct Echoed {
     pub echoed: Spread,
     /// What is served of what is echoed, round by round.
     pub part: Spread,
+    /// Answer times of what is served, over all rounds.
+    pub served_times: Percentiles,
+    /// And of what comes back: who waits for one at a time waits for this at least.
+    pub echo_times: Percentiles,
     /// Guest instructions a served request.
     pub instructions: f64,
     /// Guest instructions an echoed frame.
@@ -53,10 +58,37 @@ pub struct Limits {
     pub served_of_disk: Spread,
 }
 
+impl Limits {
+    /// What is left of the echo's rate of reads of 1 KiB for who lets one thread of the
+    /// monitor do both, one after the other: the echo of a frame and a read of the disk.
+    pub fn in_a_row(&self) -> Option<f64> {
+        let is_it = |one: &&Echoed| one.load == read();
+        let echo = self.echoed.iter().find(is_it)?.echoed.median;
+        let disk = self.disk_reads.median;
+        Some(disk / (disk + echo))
+    }
+
+    /// The echo of a load's requests.
+    pub fn echo(&self, load: Load) -> Option<&Echoed> {
+        self.echoed.iter().find(|one| one.load == load)
+    }
+}
+
+/// Those of the goals.
 fn loads() -> Vec<Load> {
     let mut loads = super::loads();
-    loads.retain(|load| load.depth == 32 && matches!(load.sectors, 2 | 17));
+    loads.retain(|load| matches!(load.depth, 1 | 32) && matches!(load.sectors, 2 | 17));
     loads
+}
+
+/// What the disk loop does as well.
+const fn read() -> Load {
+    Load {
+        access: Access::Read,
+        order: Order::Sequential,
+        sectors: DISK_SECTORS,
+        depth: DISK_DEPTH,
+    }
 }
 
 /// Measures, in turns.
@@ -79,13 +111,14 @@ pub(super) fn limits(
 
     let mut serving = timed(place, "limit-none", "", Contents::Zeros)?;
     let mut echo = timed(place, "limit-echo", ECHO, Contents::Echo)?;
-    let mut rates = vec![(Vec::new(), Vec::new()); loads().len()];
+    let mut rounds = vec![[Rounds::default(), Rounds::default()]; loads().len()];
     for round in 1..=pace.rounds {
         say(&format!("echo, round {round} of {}", pace.rounds));
-        for (load, (served, echoed)) in loads().into_iter().zip(&mut rates) {
-            for (machine, rates) in [(&mut serving, served), (&mut echo, echoed)] {
+        for (load, of_load) in loads().into_iter().zip(&mut rounds) {
+            for (machine, rounds) in [&mut serving, &mut echo].into_iter().zip(of_load) {
                 let outcome = machine.drive(load, Until::Time(pace.turn))?;
-                rates.push(outcome.per_second());
+                rounds.rates.push(outcome.per_second());
+                rounds.times.append(&outcome.latencies);
             }
         }
     }
@@ -93,10 +126,9 @@ pub(super) fn limits(
     // The loop never rests, so it is up only while nobody else is measured.
     let mut disk = Vec::new();
     let mut of_disk = Vec::new();
-    let read = loads()[0];
     for round in 1..=pace.rounds.div_ceil(2) {
         say(&format!("disk, round {round}"));
-        let served = serving.drive(read, Until::Time(pace.turn))?.per_second();
+        let served = serving.drive(read(), Until::Time(pace.turn))?.per_second();
         let mut machine = timed(place, "limit-disk", &disk_loop(), Contents::Unknown)?;
         thread::sleep(DISK_SETTLE);
         let (reads, _) = over(&mut machine, pace.turn)?;
@@ -106,20 +138,23 @@ pub(super) fn limits(
     }
     let echoed = loads()
         .into_iter()
-        .zip(rates)
+        .zip(rounds)
         .zip(instructions)
         .map(
-            |((load, (served, echoed)), (instructions, echo_instructions))| {
+            |((load, [served, echoed]), (instructions, echo_instructions))| {
                 let parts: Vec<f64> = served
+                    .rates
                     .iter()
-                    .zip(&echoed)
+                    .zip(&echoed.rates)
                     .map(|(served, echoed)| served / echoed)
                     .collect();
                 Echoed {
                     load,
-                    served: Spread::of(&served),
-                    echoed: Spread::of(&echoed),
+                    served: Spread::of(&served.rates),
+                    echoed: Spread::of(&echoed.rates),
                     part: Spread::of(&parts),
+                    served_times: served.times.percentiles(),
+                    echo_times: echoed.times.percentiles(),
                     instructions,
                     echo_instructions,
                 }
@@ -132,6 +167,13 @@ pub(super) fn limits(
         disk_instructions,
         served_of_disk: Spread::of(&of_disk),
     })
+}
+
+/// What one machine did at one load.
+#[derive(Clone, Default)]
+struct Rounds {
+    rates: Vec<f64>,
+    times: Latencies,
 }
 
 const ECHO: &str = "ublade.measure=echo";

@@ -126,7 +126,7 @@ impl Part {
             Self::Processors => [40, 40],
             Self::Compare => [200, 110],
             Self::Ladder => [105, 45],
-            Self::Limits => [90, 40],
+            Self::Limits => [75, 50],
             Self::Fio => [240, 70],
             Self::Matrix => [290, 140],
             Self::Start => [40, 20],

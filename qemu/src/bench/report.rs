@@ -80,10 +80,12 @@ pub fn lines(all: &Findings) -> Vec<String> {
     if let Some(limits) = &all.limits {
         for one in &limits.echoed {
             lines.push(format!(
-                "{:<18} {:.0} % of the echo's {:.0} a second; {:.0} instructions, the echo's {:.0}",
+                "{:<18} {:.0} % of the echo's {:.0} a second; p50 {}, the echo's {}; {:.0} instructions, the echo's {:.0}",
                 one.load.name(),
                 one.part.median * 100.0,
                 one.echoed.median,
+                microseconds(one.served_times.p50),
+                microseconds(one.echo_times.p50),
                 one.instructions,
                 one.echo_instructions
             ));

@@ -5,7 +5,7 @@ use super::super::line::{INSTRUCTIONS_PER_SECOND, line_rates};
 use super::super::load::Access;
 use super::super::parts::{Findings, Part};
 use super::super::spread::Spread;
-use super::super::svg::{self, Bar, Group};
+use super::super::svg::{self, Bar, Group, microseconds};
 use super::super::target::Target;
 use super::{Page, grouped, time, title};
 
@@ -188,11 +188,15 @@ fn limits(page: &mut Page<'_>, found: &Findings) {
         .iter()
         .map(|one| {
             let beyond = one.instructions - one.echo_instructions;
+            let times = [one.served_times.p50, one.echo_times.p50].map(microseconds);
+            let [served, echoed] = times;
             vec![
                 title(one.load),
                 grouped(one.instructions),
                 grouped(one.echo_instructions),
                 grouped(beyond),
+                served,
+                echoed,
             ]
         })
         .collect();
@@ -201,19 +205,26 @@ fn limits(page: &mut Page<'_>, found: &Findings) {
         "–".to_owned(),
         grouped(limits.disk_instructions),
         "–".to_owned(),
+        "–".to_owned(),
+        "–".to_owned(),
     ]);
     let caption = format!(
         "Guest instructions of a served request, of the echo of its frame, and the difference: \
          disk and protocol. Last, a read of the disk alone inside the node, of which there are {} \
-         a second; served over the network are {:.0} % of that.",
+         a second; served over the network are {:.0} % of that. Where one thread of QEMU's does \
+         both, a frame's way there and back and the disk's read, one after the other, {} of the \
+         echo's rate is left. The answer times are p50.",
         grouped(limits.disk_reads.median),
-        limits.served_of_disk.median * 100.0
+        limits.served_of_disk.median * 100.0,
+        limits
+            .in_a_row()
+            .map_or("–".to_owned(), |part| format!("{:.0} %", part * 100.0))
     );
     page.table(
-        "Instructions at the limits",
+        "At the limits",
         Part::Limits,
         &caption,
-        &["", "served", "limit", "beyond it"],
+        &["", "served", "limit", "beyond it", "answered", "echoed"],
         &rows,
     );
 }

@@ -100,6 +100,8 @@ pub(in super::super) fn example() -> Findings {
                 served: spread,
                 echoed: spread,
                 part: Spread::of(&[0.8]),
+                served_times: TIMES,
+                echo_times: TIMES,
                 instructions: 750.0,
                 echo_instructions: 400.0,
             }],
