@@ -101,6 +101,7 @@ pub fn json(all: &Findings) -> String {
                 .map(|step| json!({"step": step.name, "ms": spread(step.milliseconds)}));
             json!({
                 "target": start.target.name(),
+                "machine": start.on.name(),
                 "first_answer_ms": spread(start.whole),
                 "guest_instructions": start.instructions,
                 "steps": steps.collect::<Vec<Value>>(),

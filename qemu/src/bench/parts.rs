@@ -16,7 +16,7 @@ use super::matrix::{Cell, matrix};
 use super::processors::{OnProcessors, processors};
 use super::rest::{Idle, idle};
 use super::size::{Size, size};
-use super::start::{Start, start};
+use super::start::{On, Start, start};
 use super::target::{Place, Target};
 use super::verify::{Verified, verify};
 use crate::Failure;
@@ -129,7 +129,7 @@ impl Part {
             Self::Limits => [75, 50],
             Self::Fio => [240, 70],
             Self::Matrix => [290, 140],
-            Self::Start => [40, 20],
+            Self::Start => [45, 25],
             Self::Size => [60, 60],
             Self::Rest => [75, 75],
             Self::Crowd => [30, 30],
@@ -237,9 +237,13 @@ pub fn run(
         Part::Fio => found.fio = Some(fio(place, pace, say)?),
         Part::Matrix => found.cells = matrix(place, pace, say)?,
         Part::Start => {
-            for target in [Target::Ublade, Target::VbladeDirect] {
-                say(target.name());
-                found.starts.push(start(place, target, pace.starts)?);
+            for (target, on) in [
+                (Target::Ublade, On::Q35),
+                (Target::Ublade, On::Microvm),
+                (Target::VbladeDirect, On::Q35),
+            ] {
+                say(&format!("{} on {}", target.name(), on.name()));
+                found.starts.push(start(place, target, on, pace.starts)?);
             }
         }
         Part::Size => {

@@ -118,8 +118,9 @@ pub fn lines(all: &Findings) -> Vec<String> {
             .map(|step| format!("{} {:.1}", step.name, step.milliseconds.median))
             .collect();
         lines.push(format!(
-            "{:<9} first answer after {median:.0} ms ({low:.0} to {high:.0}): {}",
+            "{:<9} on {}: first answer after {median:.0} ms ({low:.0} to {high:.0}): {}",
             start.target.name(),
+            start.on.name(),
             steps.join(", ")
         ));
     }

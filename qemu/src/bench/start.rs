@@ -9,7 +9,7 @@
 use super::counter::{Counter, Watch};
 use super::spread::Spread;
 use super::target::{self, NULL, Place, Target, UP_WITHIN};
-use crate::machine::Disk;
+use crate::machine::{Board, Disk, Recipe};
 use crate::network::Switch;
 use crate::{Failure, OrFail};
 use std::time::Duration;
@@ -43,11 +43,33 @@ pub struct Step {
     pub milliseconds: Spread,
 }
 
+/// The machine that is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum On {
+    /// q35, with the firmware of a PC: what most users start.
+    Q35,
+    /// microvm, into the ELF by PVH: next to no firmware and no PCI, so what is left is
+    /// the target.
+    Microvm,
+}
+
+impl On {
+    /// What a person calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Q35 => "q35",
+            Self::Microvm => "microvm, without firmware",
+        }
+    }
+}
+
 /// The starts of a target.
 #[derive(Clone, Debug)]
 pub struct Start {
     /// Who.
     pub target: Target,
+    /// Where.
+    pub on: On,
     /// One after the other.
     pub steps: Vec<Step>,
     /// Milliseconds from the start of QEMU to the first answer.
@@ -68,12 +90,12 @@ impl Start {
 /// The steps of one start, as the times at which they end.
 type Ends = Vec<(&'static str, Whose, Duration)>;
 
-/// Starts `target` so many times.
-pub(super) fn start(place: &Place, target: Target, times: usize) -> Result<Start, Failure> {
+/// Starts `target` so many times. On a microvm only the node can be.
+pub(super) fn start(place: &Place, target: Target, on: On, times: usize) -> Result<Start, Failure> {
     // The first start reads the files that the others find in memory.
-    once(place, target)?;
+    once(place, target, on)?;
     let runs = (0..times)
-        .map(|_| once(place, target))
+        .map(|_| once(place, target, on))
         .collect::<Result<Vec<Ends>, _>>()?;
     let names: Vec<(&'static str, Whose)> = runs
         .first()
@@ -98,6 +120,7 @@ pub(super) fn start(place: &Place, target: Target, times: usize) -> Result<Start
         .collect();
     Ok(Start {
         target,
+        on,
         steps: names
             .iter()
             .enumerate()
@@ -108,7 +131,7 @@ pub(super) fn start(place: &Place, target: Target, times: usize) -> Result<Start
             })
             .collect(),
         whole: Spread::of(&whole),
-        instructions: instructions(place, target)?,
+        instructions: instructions(place, target, on)?,
     })
 }
 
@@ -116,10 +139,18 @@ fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
-fn once(place: &Place, target: Target) -> Result<Ends, Failure> {
+fn recipe(place: &Place, target: Target, on: On, name: &str) -> Result<Recipe, Failure> {
+    let recipe = target::recipe(place, target, name, "")?;
+    Ok(match on {
+        On::Q35 => recipe,
+        On::Microvm => recipe.board(Board::Microvm).kernel(&place.boot.elf),
+    })
+}
+
+fn once(place: &Place, target: Target, on: On) -> Result<Ends, Failure> {
     let switch = Switch::new();
-    let name = format!("{}-start", target.file_name());
-    let mut machine = target::recipe(place, target, &name, "")?
+    let name = format!("{}-start-{on:?}", target.file_name());
+    let mut machine = recipe(place, target, on, &name)?
         .memory(target::MEMORY)
         .disk(Disk::backed_by(NULL).serial("null"))
         .nic(target::card(&switch))
@@ -170,12 +201,12 @@ fn once(place: &Place, target: Target) -> Result<Ends, Failure> {
 }
 
 /// What the guest runs until its first answer.
-fn instructions(place: &Place, target: Target) -> Result<u64, Failure> {
+fn instructions(place: &Place, target: Target, on: On) -> Result<u64, Failure> {
     let switch = Switch::new();
-    let name = format!("{}-start-counted", target.file_name());
+    let name = format!("{}-start-{on:?}-counted", target.file_name());
     let file = place.folder.join(format!("{name}.counts"));
     let counter = Counter::new(&place.plugin, file, Watch::Instructions);
-    let mut machine = target::recipe(place, target, &name, "")?
+    let mut machine = recipe(place, target, on, &name)?
         .memory(target::MEMORY)
         .disk(Disk::backed_by(NULL).serial("null"))
         .nic(target::card(&switch))

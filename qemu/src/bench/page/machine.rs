@@ -31,7 +31,7 @@ pub(super) fn add(page: &mut Page<'_>, found: &Findings) {
             grouped(start.instructions as f64)
         );
         page.figure(
-            &format!("Start: {}", start.target.name()),
+            &format!("Start: {} on {}", start.target.name(), start.on.name()),
             Part::Start,
             &caption,
             &svg::waterfall("start", &steps),

@@ -13,7 +13,7 @@ use super::super::processors::OnProcessors;
 use super::super::rest::Idle;
 use super::super::size::{File, Size};
 use super::super::spread::Spread;
-use super::super::start::{Start, Step, Whose};
+use super::super::start::{On, Start, Step, Whose};
 use super::super::verify::Verified;
 use super::*;
 
@@ -46,6 +46,7 @@ fn row(target: Target) -> Row {
 fn start() -> Start {
     Start {
         target: Target::Ublade,
+        on: On::Q35,
         steps: vec![
             Step {
                 name: "QEMU makes the machine",
