@@ -8,15 +8,16 @@
 use super::world::{self, CLIENT, NODE, blame};
 use crate::client::{Client, Flow};
 use crate::pattern::scrambled;
-use crate::{Board, Context, Disk, Failure, Nic, OrFail, Report};
-use std::path::Path;
+use crate::{Board, Context, Disk, Failure, Nic, OrFail, Recipe, Report};
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const MIB: usize = 1 << 20;
 
 /// What lies in memory before the node does.
 #[derive(Clone, Copy)]
-enum Dirt {
+pub(super) enum Dirt {
     /// One byte everywhere.
     Byte(u8),
     /// Noise from this seed.
@@ -24,6 +25,29 @@ enum Dirt {
 }
 
 impl Dirt {
+    /// `recipe` with `mebibytes` of memory that are filled with it, in the file `name`.
+    pub(super) fn fill(
+        self,
+        context: &Context,
+        recipe: Recipe,
+        name: &str,
+        mebibytes: usize,
+    ) -> Result<(Recipe, PathBuf), Failure> {
+        let memory = context.folder().join(format!("{name}.memory"));
+        fs::write(&memory, self.bytes(mebibytes * MIB))
+            .or_fail(format_args!("cannot fill {}", memory.display()))?;
+        let path = memory.display();
+        let dirt =
+            format!("memory-backend-file,id=dirt,size={mebibytes}M,share=on,mem-path={path}");
+        let recipe = recipe.memory(&format!("{mebibytes}M")).arguments(&[
+            "-object",
+            &dirt,
+            "-machine",
+            "memory-backend=dirt",
+        ]);
+        Ok((recipe, memory))
+    }
+
     fn bytes(self, length: usize) -> Vec<u8> {
         match self {
             Self::Byte(byte) => vec![byte; length],
@@ -63,27 +87,14 @@ fn start_in(
     kernel: &Path,
 ) -> Result<Duration, Failure> {
     const SECTORS: usize = 1000;
-    let memory = context.folder().join(format!("{name}.memory"));
-    std::fs::write(&memory, dirt.bytes(mebibytes * MIB))
-        .or_fail(format_args!("cannot fill {}", memory.display()))?;
     let switch = context.switch(name)?;
     let disk = context.disk(name, 4 << 20)?;
     let mut client = Client::new(&switch, CLIENT);
-    let mut node = world::node(context, name)
-        .board(board)
-        .kernel(kernel)
-        .memory(&format!("{mebibytes}M"))
+    let recipe = world::node(context, name).board(board).kernel(kernel);
+    let (recipe, memory) = dirt.fill(context, recipe, name, mebibytes)?;
+    let mut node = recipe
         .disk(Disk::file(&disk).serial("dirty"))
         .nic(Nic::on(&switch, NODE[0]).mtu(9000))
-        .arguments(&[
-            "-object",
-            &format!(
-                "memory-backend-file,id=dirt,size={mebibytes}M,share=on,mem-path={}",
-                memory.display()
-            ),
-            "-machine",
-            "memory-backend=dirt",
-        ])
         .start(context.folder())?;
     let after = node.wait_for_first_aoe(context.seconds(10))?;
     let export = world::one_export(context, &node, &mut client)?;
@@ -97,6 +108,6 @@ fn start_in(
         .map_err(blame(&node))?;
     drop(node);
     // As large as the memory, and of no use to anybody afterwards.
-    let _ = std::fs::remove_file(&memory);
+    let _ = fs::remove_file(&memory);
     Ok(after)
 }

@@ -16,6 +16,7 @@ mod model;
 #[cfg(test)]
 mod tests;
 
+use super::memory::Dirt;
 use super::world::{self, CLIENT, NODE, must};
 use crate::client::{Address, AtaRequest, Client, Export, Reply, ata, command, hex};
 use crate::pattern;
@@ -41,6 +42,9 @@ const SILENCE: Duration = Duration::from_millis(15);
 const SHOWN: usize = 64;
 /// The seed of what is on the disks at the start.
 const CONTENT: u64 = 0xc0;
+/// What the node's memory is filled with, and how much there is.
+const DIRT: u8 = 0xd7;
+const MEBIBYTES: usize = 64;
 /// Tags of the frames that follow from the seed; probes have bit 30 set.
 const FIRST_TAG: u32 = 0x8000_0001;
 const PROBE_BIT: u32 = 0x4000_0000;
@@ -66,6 +70,8 @@ pub(super) fn hostile_frames(context: &mut Context) -> Result<Report, Failure> {
         recipe = recipe.disk(disk);
         disks.push(path);
     }
+    // What lay in the node's memory before it must not leave either.
+    let (recipe, memory) = Dirt::Byte(DIRT).fill(context, recipe, "node", MEBIBYTES)?;
     let node = recipe.start(context.folder())?;
     let mut client = Client::new(&switch, CLIENT);
     let exports = world::exports(context, &node, &mut client, SLOTS)?;
@@ -86,6 +92,8 @@ pub(super) fn hostile_frames(context: &mut Context) -> Result<Report, Failure> {
     let (model, line) = siege.run()?;
     report.note(line);
     node.quit()?;
+    // As large as the memory, and of no use to anybody afterwards.
+    let _ = std::fs::remove_file(&memory);
     for (slot, path) in disks.iter().enumerate() {
         compare(path, &model.disks[slot], seed)?;
     }
