@@ -216,14 +216,14 @@ fn wanted(page: &mut Page<'_>, found: &Findings) {
     let _ = write!(
         page.body,
         "<h2>Goals</h2>\n<p>{reached} of {} are reached in this run{star}.</p>\n<div class=\"wide\">\
-         <table class=\"goals\"><tr><th>what<th>wanted<th>measured<th></tr>\n",
+         <table class=\"goals\"><tr><th>what<th>wanted<th>measured<th>reached</tr>\n",
         goals.len()
     );
     for goal in goals {
         let (class, word) = if goal.holds {
-            ("yes", "✓ reached")
+            ("yes", "✓ yes")
         } else {
-            ("no", "✗ not reached")
+            ("no", "✗ no")
         };
         let _ = writeln!(
             page.body,

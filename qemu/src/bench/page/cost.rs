@@ -1,6 +1,7 @@
 //! What a request costs, in counts; and the limits that it is held against.
 
 use super::super::copies::MORE_BYTES;
+use super::super::limits::Echoed;
 use super::super::line::{INSTRUCTIONS_PER_SECOND, line_rates};
 use super::super::load::Access;
 use super::super::parts::{Findings, Part};
@@ -148,40 +149,43 @@ fn limits(page: &mut Page<'_>, found: &Findings) {
     let Some(limits) = &found.limits else {
         return;
     };
-    let groups: Vec<Group> = limits
-        .echoed
-        .iter()
-        .map(|one| {
-            let part = one.part;
-            let served = format!(
-                "{} ({:.0} %, {:.0} to {:.0})",
-                grouped(one.served.median),
-                part.median * 100.0,
-                part.low * 100.0,
-                part.high * 100.0
-            );
-            let bar = |series, name: &str, value: Spread, text| Bar {
-                series,
-                name: name.to_owned(),
-                value,
-                text,
-            };
-            Group {
-                name: title(one.load),
-                bars: vec![
-                    bar(0, "served", one.served, served),
-                    bar(2, "echoed", one.echoed, grouped(one.echoed.median)),
-                ],
-            }
-        })
-        .collect();
+    let group = |one: &Echoed| {
+        let part = one.part;
+        let served = format!(
+            "{} ({:.0} %, {:.0} to {:.0})",
+            grouped(one.served.median),
+            part.median * 100.0,
+            part.low * 100.0,
+            part.high * 100.0
+        );
+        let bar = |series, name: &str, value: Spread, text| Bar {
+            series,
+            name: name.to_owned(),
+            value,
+            text,
+        };
+        Group {
+            name: title(one.load),
+            bars: vec![
+                bar(0, "served", one.served, served),
+                bar(2, "echoed", one.echoed, grouped(one.echoed.median)),
+            ],
+        }
+    };
+    // A window of one and one of 32 differ too much for one axis.
+    let plot = [true, false].map(|is_alone| {
+        let echoed = limits.echoed.iter();
+        let echoed = echoed.filter(|one| (one.load.depth == 1) == is_alone);
+        let groups: Vec<Group> = echoed.map(group).collect();
+        svg::bars("served and echoed", &groups)
+    });
     page.figure(
         "Against the echo",
         Part::Limits,
         "Requests served a second, and the same requests sent back as they came by a node that \
          does nothing else: card, driver, switch and client alone, a bound for any target. The \
          echo of a read carries no data.",
-        &svg::bars("served and echoed", &groups),
+        &plot.concat(),
     );
     let mut rows: Vec<Vec<String>> = limits
         .echoed
