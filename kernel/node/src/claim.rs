@@ -15,7 +15,8 @@
 //!
 //! Only an answer to our own question counts against an export, by a tag that a
 //! stranger does not know. What a stranger announces is a reason to speak, not to
-//! yield.
+//! yield: one that is new asks again, one that stays announces itself, so that a
+//! stranger whose questions were lost hears of it.
 
 use crate::Node;
 use crate::events::Event;
@@ -27,6 +28,10 @@ use io::{Disk, Frame, Instant, Nic};
 /// How long an answer to our question may take. On a LAN it takes less than one; a busy
 /// hypervisor was seen to need more than 15.
 pub const ANSWER_US: u64 = 100_000;
+/// A node that wakes this much later than it wanted to was stopped by its host, and
+/// what others answered meanwhile is still on its way in: it waits a little longer, once.
+const STOPPED_US: u64 = 20_000;
+const LONGER_US: u64 = ANSWER_US / 2;
 /// When the question is repeated, and how long an export counts as new.
 const AGAIN_US: u64 = 1_000_000;
 const NEW_US: u64 = AGAIN_US + 2 * ANSWER_US;
@@ -63,8 +68,8 @@ struct Claim {
 struct Other {
     mac: Mac,
     heard: Instant,
-    /// When the operator was told.
-    said: Instant,
+    /// When the operator was told; not yet of one that was only overheard.
+    said: Option<Instant>,
 }
 
 /// See the module's header.
@@ -75,6 +80,9 @@ pub struct Claims {
     ports: u32,
     /// When it was asked last; never since an export began to wait for it.
     asked: Instant,
+    /// When who has not answered it is not there, and whether that was put off.
+    answered: Instant,
+    longer: bool,
     /// When the question is asked once more.
     again: Instant,
     tag: u32,
@@ -89,6 +97,8 @@ impl Claims {
             claims: Box::default(),
             ports: 0,
             asked: NEVER,
+            answered: NEVER,
+            longer: false,
             again: NEVER,
             tag: 0,
             due: NEVER,
@@ -238,7 +248,11 @@ impl<N: Nic, D: Disk> Node<N, D> {
         if !self.ask(now) {
             next = next.min(now + limits::SOON_US);
         } else if self.claims.asked != NEVER {
-            let answered = self.claims.asked + ANSWER_US;
+            if now >= self.claims.answered + STOPPED_US && !self.claims.longer {
+                self.claims.longer = true;
+                self.claims.answered = now + LONGER_US;
+            }
+            let answered = self.claims.answered;
             for index in 0..self.claims.claims.len() {
                 let claim = &mut self.claims.claims[index];
                 if !matches!(claim.stand, Stand::Asking) {
@@ -277,6 +291,8 @@ impl<N: Nic, D: Disk> Node<N, D> {
                 let len = aoe::ask(&port.wire, shelf, self.claims.tag, frame.buffer_mut());
                 frame.set_len(len);
                 self.claims.asked = now;
+                self.claims.answered = now + ANSWER_US;
+                self.claims.longer = false;
                 self.send(frame);
             }
             self.claims.ports &= !(1 << index);
@@ -305,33 +321,36 @@ impl<N: Nic, D: Disk> Node<N, D> {
         self.events.count(Event::Conflict.into());
         let is_asked_for = aoe::tag_of(frame.wire()) == Some(self.claims.tag);
         let own = self.ports[usize::from(frame.home())].wire.mac;
-        let said = claim.other.map(|other| other.said);
+        let said = claim.other.and_then(|other| other.said);
         let said = said.filter(|said| now - *said < SAY_US);
-        let is_due = said.is_none();
-        claim.other = Some(Other {
+        let other = claim.other.insert(Other {
             mac: source,
             heard: now,
-            said: said.unwrap_or(now),
+            said,
         });
         self.claims.due = self.claims.due.min(now + STILL_US[0]);
         match claim.stand {
             Stand::Asking | Stand::New(_) if is_asked_for => {
                 let again = now + RECHECK_US[usize::from(own.0 > source.0)];
                 claim.stand = Stand::Yielded(again);
+                other.said = other.said.or(Some(now));
                 self.claims.due = self.claims.due.min(again);
                 self.silence(index);
                 self.events.note(now, Event::Yielded.into(), index as u32);
-                if is_due {
+                if said.is_none() {
                     log::warn!(
                         "{of}: {source} answers for it, too; it stays offline until nobody does"
                     );
                 }
             }
-            Stand::Settled if is_due => {
+            Stand::Settled if said.is_none() => {
+                other.said = Some(now);
                 log::warn!(
                     "{of}: {source} answers for it, too; two disks under one name destroy each other, take one of them offline"
                 );
+                self.announce_everywhere(index);
             }
+            Stand::New(_) if now >= self.claims.asked + ANSWER_US => self.ask_on(u32::MAX),
             Stand::Settled | Stand::New(_) | Stand::Asking | Stand::Yielded(_) => {}
         }
     }
@@ -436,6 +455,51 @@ mod tests {
     }
 
     #[test]
+    fn an_operator_is_told_of_who_was_overheard_before_he_answered() {
+        let mut world = asking();
+        world.turn();
+        let asked = questions(&mut world);
+        world.pass(ANSWER_US + 1_000);
+        let mut announced = answer(&asked[0], OTHER, 0);
+        announced[20..24].fill(0);
+        world.nic(0).deliver(&announced);
+        world.turn();
+        assert_eq!(online(&world), [true; 3]);
+        let said = |world: &World| {
+            world.node.claims.claims[0]
+                .other
+                .and_then(|other| other.said)
+        };
+        assert_eq!(said(&world), None, "nothing was said yet");
+        let asked = questions(&mut world);
+        assert_eq!(asked.len(), 1, "but he is asked at once");
+        world.nic(0).deliver(&answer(&asked[0], OTHER, 0));
+        world.turn();
+        assert_eq!(online(&world), [false, true, true]);
+        assert!(said(&world).is_some());
+    }
+
+    #[test]
+    fn a_node_that_its_host_stopped_listens_longer_but_only_once() {
+        let mut world = asking();
+        world.turn();
+        let asked = questions(&mut world);
+        world.now = world.now + 3 * ANSWER_US;
+        world.turn();
+        assert_eq!(
+            online(&world),
+            [false; 3],
+            "what was answered is still to come"
+        );
+        world.nic(0).deliver(&answer(&asked[0], OTHER, 1));
+        world.turn();
+        assert_eq!(online(&world), [false; 3]);
+        world.now = world.now + 3 * ANSWER_US;
+        world.turn();
+        assert_eq!(online(&world), [true, false, true]);
+    }
+
+    #[test]
     fn of_two_that_yield_to_each_other_the_lower_address_comes_back_first() {
         for (other, first) in [(OTHER, true), (LOWER, false)] {
             let mut world = asking();
@@ -466,9 +530,14 @@ mod tests {
         world.pass(ANSWER_US + 1_000);
         assert_eq!(online(&world), [true; 3]);
         world.pass(NEW_US + 1_000);
+        world.left(0);
         world.nic(0).deliver(&answer(&asked[0], OTHER, 2));
         world.turn();
         assert_eq!(online(&world), [true; 3], "its hosts have it mounted");
+        let announced = world.left(0);
+        let slots = announced.iter().filter(|frame| frame[14] & 0x08 != 0);
+        assert!(slots.map(|frame| frame[18]).all(|slot| slot == 2));
+        assert!(!announced.is_empty(), "it tells him so");
         assert_eq!(world.node.claims.other(2), Some(Mac(OTHER)));
         assert_eq!(world.node.events().count_of(Event::Conflict.into()), 2);
     }

@@ -336,7 +336,7 @@ static ALL: &[Scenario] = &[
         name: "two-nodes",
         sentence: "of two nodes with one shelf the second keeps what the first serves offline, \
                    says whose it is, and takes over when the first is gone",
-        limit: seconds(120),
+        limit: seconds(240),
         linux: false,
         neighbours: Some(&[]),
         run: manage::claims,
