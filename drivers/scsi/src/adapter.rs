@@ -38,7 +38,7 @@ pub enum Data {
 }
 
 /// What is to be known again when a frame comes back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mark {
     /// Which disk of the bus.
     pub disk: u8,

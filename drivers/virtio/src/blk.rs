@@ -89,14 +89,16 @@ pub struct Blk<T = Bus> {
     suspects: usize,
     /// A suspect is at the disk, and nobody beside it.
     alone: bool,
+    /// The disk has our own question.
+    asked: bool,
+    /// One of the two, so that nothing which comes back is simply done.
+    odd: bool,
     /// Suspects that have failed alone, in a row.
     guilty: u8,
     /// What ended without the disk, or was given back by it when it stopped.
     ended: VecDeque<Done>,
     /// A chain is a table in the frame and takes one descriptor of the ring.
     indirect: bool,
-    /// How many descriptors of the ring a request takes beside its first.
-    more: u16,
     /// The disk says truly how much it wrote (virtio 1.2, 2.7.8.3: those before
     /// 1.0 often do not).
     honest_lengths: bool,
@@ -112,10 +114,35 @@ pub struct Blk<T = Bus> {
 }
 
 /// What we want to know when a frame comes back.
+#[derive(Clone, Copy)]
 struct Mark {
-    /// `None` for our own question at the start.
-    request: Option<Request>,
+    request: Request,
     since: Instant,
+}
+
+/// Our own question at the start: a request for nothing, as there is no other.
+const QUESTION: Request = Request {
+    op: Op::Read,
+    lba: 0,
+    sectors: 0,
+    data: 0,
+    ticket: 0,
+};
+
+impl Default for Mark {
+    fn default() -> Self {
+        Self {
+            request: QUESTION,
+            since: Instant(0),
+        }
+    }
+}
+
+impl Mark {
+    /// The request; `None` if it is our own question.
+    fn request(&self) -> Option<Request> {
+        Some(self.request).filter(|request| *request != QUESTION)
+    }
 }
 
 impl<T: Transport> Blk<T> {
@@ -154,12 +181,12 @@ impl<T: Transport> Blk<T> {
         let frames = resources.frames();
         let event_idx = features & feature::EVENT_IDX != 0;
         let indirect = features & feature::INDIRECT_DESC != 0;
-        let descriptors = if indirect { 1 } else { TABLE_ENTRIES };
+        let pieces = if indirect { 1 } else { TABLE_ENTRIES as u16 };
         // A chain may not be longer than the ring, in a table neither (virtio
         // 1.2, 2.7.5.3.1).
-        let entries = (frames * descriptors).max(TABLE_ENTRIES);
-        let ring: Ring<Mark> = ring(&mut transport, QUEUE, entries, event_idx, resources)?;
-        if usize::from(ring.size()) < TABLE_ENTRIES {
+        let chains = frames.max(TABLE_ENTRIES);
+        let ring: Ring<Mark> = ring(&mut transport, QUEUE, chains, pieces, event_idx, resources)?;
+        if usize::from(ring.place().size) < TABLE_ENTRIES {
             return Err(Error::NoQueue { queue: QUEUE });
         }
         run(&mut transport);
@@ -171,10 +198,11 @@ impl<T: Transport> Blk<T> {
             backlog: VecDeque::with_capacity(frames),
             suspects: 0,
             alone: false,
+            asked: false,
+            odd: false,
             guilty: 0,
             ended: VecDeque::with_capacity(frames),
             indirect,
-            more: descriptors as u16 - 1,
             honest_lengths: features & feature::VERSION_1 != 0,
             features,
             geometry,
@@ -212,11 +240,13 @@ impl<T: Transport> Blk<T> {
             bytes: ID_BYTES,
             device_writes: true,
         };
-        self.push(None, frame, GET_ID, 0, &[HEAD, id, TAIL]);
+        self.push(QUESTION, frame, GET_ID, 0, &[HEAD, id, TAIL]);
+        (self.asked, self.odd) = (true, true);
         self.kick();
         let deadline = resources.now() + ID_WAIT_MS * 1000;
         loop {
             if let Some(returned) = self.ring.pop() {
+                (self.asked, self.odd) = (false, false);
                 if returned.frame.scratch()[STATUS] == OK {
                     let id = &returned.frame.scratch()[ID..ID + ID_BYTES];
                     self.identity.serial = Text::from_device(id);
@@ -234,7 +264,7 @@ impl<T: Transport> Blk<T> {
 
     #[inline(always)]
     fn fits(&self) -> bool {
-        !self.alone && self.ring.room() > self.more
+        !self.alone && self.ring.room() > 0
     }
 
     #[cold]
@@ -285,12 +315,12 @@ impl<T: Transport> Blk<T> {
     #[cold]
     fn lend_suspect(&mut self) {
         // Our own question at the start may stay there for ever.
-        if self.ring.iter().any(|(_, mark)| mark.request.is_some()) {
+        if self.ring.iter().any(|(_, mark)| mark.request().is_some()) {
             return;
         }
         if let Some((request, frame)) = self.backlog.pop_front() {
             self.suspects -= 1;
-            self.alone = true;
+            (self.alone, self.odd) = (true, true);
             self.lend(request, frame);
         }
     }
@@ -305,7 +335,7 @@ impl<T: Transport> Blk<T> {
             self.suspects += 1;
             return None;
         }
-        self.alone = false;
+        (self.alone, self.odd) = (false, self.asked);
         self.guilty = if failed { self.guilty + 1 } else { 0 };
         if self.guilty >= GUILTY_MAX {
             for (request, frame) in self.backlog.drain(..self.suspects) {
@@ -326,30 +356,26 @@ impl<T: Transport> Blk<T> {
     /// Lends a request to the disk. There is room in the ring.
     #[inline(always)]
     fn lend(&mut self, request: Request, frame: Frame) {
-        let data = |device_writes| Piece {
-            at: WIRE + usize::from(request.data),
-            bytes: (request.sectors as usize).saturating_mul(SECTOR_BYTES),
-            device_writes,
-        };
-        let (kind, data) = match request.op {
-            Op::Read => (READ, data(true)),
-            Op::Write => (WRITE, data(false)),
-            Op::Flush | Op::Discard => return self.lend_rare(request, frame),
-        };
-        let (mark, frame) = self.prepare(Some(request), frame, kind, request.lba);
-        let pieces = [HEAD, data, TAIL];
-        if self.indirect {
-            self.ring.push_table(frame, mark, pieces, TABLE);
-        } else {
-            self.ring.push(frame, mark, &pieces);
+        let moves = matches!(request.op, Op::Read | Op::Write);
+        if !moves || !self.indirect {
+            return self.lend_rare(request.apart(), frame);
         }
+        let (kind, data) = data(&request);
+        let (mark, frame) = self.prepare(request, frame, kind, request.lba);
+        self.ring.push_table(frame, mark, [HEAD, data, TAIL], TABLE);
     }
 
-    /// As [`Self::lend`], what moves no sectors.
+    /// As [`Self::lend`], what moves no sectors, or goes to a disk that knows no tables.
     #[cold]
+    #[inline(never)]
     fn lend_rare(&mut self, request: Request, mut frame: Frame) {
-        if request.op == Op::Flush {
-            return self.push(Some(request), frame, DO_FLUSH, 0, &[HEAD, TAIL]);
+        match request.op {
+            Op::Flush => return self.push(request, frame, DO_FLUSH, 0, &[HEAD, TAIL]),
+            Op::Read | Op::Write => {
+                let (kind, data) = data(&request);
+                return self.push(request, frame, kind, request.lba, &[HEAD, data, TAIL]);
+            }
+            Op::Discard => {}
         }
         // virtio 1.2, 5.2.6: sector, count, flags; the header's own sector is not
         // used.
@@ -362,19 +388,12 @@ impl<T: Transport> Blk<T> {
             bytes: RANGE_BYTES,
             device_writes: false,
         };
-        self.push(Some(request), frame, DO_DISCARD, 0, &[HEAD, range, TAIL]);
+        self.push(request, frame, DO_DISCARD, 0, &[HEAD, range, TAIL]);
     }
 
-    /// Lends the chain of what is neither read nor written.
+    /// Lends a chain of whatever pieces.
     #[cold]
-    fn push(
-        &mut self,
-        request: Option<Request>,
-        frame: Frame,
-        kind: u32,
-        sector: u64,
-        pieces: &[Piece],
-    ) {
+    fn push(&mut self, request: Request, frame: Frame, kind: u32, sector: u64, pieces: &[Piece]) {
         let (mark, frame) = self.prepare(request, frame, kind, sector);
         if self.indirect {
             self.ring.push_indirect(frame, mark, pieces, TABLE);
@@ -385,18 +404,12 @@ impl<T: Transport> Blk<T> {
 
     /// Writes the request's header into its frame.
     #[inline(always)]
-    fn prepare(
-        &self,
-        request: Option<Request>,
-        mut frame: Frame,
-        kind: u32,
-        sector: u64,
-    ) -> (Mark, Frame) {
+    fn prepare(&self, request: Request, mut frame: Frame, kind: u32, sector: u64) -> (Mark, Frame) {
         let scratch = frame.scratch_mut();
         scratch[STATUS] = UNANSWERED;
         let header = &mut scratch[HEADER..HEADER + HEADER_BYTES];
-        header[..4].copy_from_slice(&kind.to_le_bytes());
-        header[4..8].fill(0);
+        // And four bytes that are not used.
+        header[..8].copy_from_slice(&u64::from(kind).to_le_bytes());
         header[8..].copy_from_slice(&sector.to_le_bytes());
         let mark = Mark {
             request,
@@ -405,19 +418,40 @@ impl<T: Transport> Blk<T> {
         (mark, frame)
     }
 
-    /// What the disk's answer means.
+    /// Whether the disk did what it was asked.
     #[inline(always)]
-    fn outcome(&self, request: &Request, returned: &Returned<Mark>) -> Outcome {
-        let status = returned.frame.scratch()[STATUS];
-        // Sectors of a read that were not written would be somebody else's bytes.
-        let whole = u64::from(request.sectors) * SECTOR_BYTES as u64 + 1;
+    fn has_done(&self, returned: &Returned) -> bool {
+        let request = &self.ring.mark(returned).request;
+        // Sectors of a read that were not written would be somebody else's bytes; behind
+        // them it writes how it went.
+        let bytes = u64::from(request.sectors) * SECTOR_BYTES as u64;
         let is_short =
-            self.honest_lengths && request.op == Op::Read && u64::from(returned.written) < whole;
-        if status == OK && !is_short {
-            Outcome::Done
-        } else {
-            failure(status, request.op)
+            self.honest_lengths && request.op == Op::Read && u64::from(returned.written) <= bytes;
+        returned.frame.scratch()[STATUS] == OK && !is_short
+    }
+
+    /// What else may come back: our own question, what failed, what ran alone. `None` if
+    /// it is nobody's, or will run once more.
+    #[cold]
+    #[inline(never)]
+    fn judge(&mut self, returned: Returned) -> Option<Done> {
+        let Some(request) = self.ring.mark(&returned).request() else {
+            (self.asked, self.odd) = (false, self.alone);
+            return None;
+        };
+        let status = returned.frame.scratch()[STATUS];
+        let done = Done {
+            request,
+            outcome: match self.has_done(&returned) {
+                true => Outcome::Done,
+                false => failure(status, request.op),
+            },
+            frame: returned.frame,
+        };
+        if done.outcome != Outcome::Medium && !self.alone {
+            return Some(done);
         }
+        self.sift(done)
     }
 
     /// Notes how a request ended that the disk is not asked about.
@@ -477,21 +511,15 @@ impl<T: Transport> Disk for Blk<T> {
         }
         loop {
             let returned = self.ring.pop()?;
-            // Our own question has none; it was asked once.
-            let Some(request) = returned.mark.request else {
-                continue;
-            };
-            let request = request.apart();
-            let done = Done {
-                request,
-                outcome: self.outcome(&request, &returned),
-                frame: returned.frame,
-            };
-            if done.outcome != Outcome::Medium && !self.alone {
-                return Some(done.apart());
+            if self.has_done(&returned) && !self.odd {
+                return Some(Done {
+                    request: self.ring.mark(&returned).request.apart(),
+                    outcome: Outcome::Done,
+                    frame: returned.frame,
+                });
             }
-            // Ends: each request is a suspect once.
-            if let Some(done) = self.sift(done.apart()) {
+            // Ends: each request is a suspect once, and our own question was asked once.
+            if let Some(done) = self.judge(returned) {
                 return Some(done.apart());
             }
         }
@@ -499,7 +527,10 @@ impl<T: Transport> Disk for Blk<T> {
 
     fn lent<R>(&self, ticket: u32, look: impl FnOnce(&Frame) -> R) -> Option<R> {
         let is_it = |request: &Request| request.ticket == ticket;
-        let lent = self.ring.iter().map(|(frame, mark)| (mark.request, frame));
+        let lent = self
+            .ring
+            .iter()
+            .map(|(frame, mark)| (mark.request(), frame));
         let waiting = self
             .backlog
             .iter()
@@ -536,14 +567,14 @@ impl<T: Transport> Disk for Blk<T> {
             .watch(&mut self.transport, broken, self.name.as_str());
         if let Some(silent) = silent {
             while let Some((frame, mark)) = self.ring.reclaim(&silent) {
-                if let Some(request) = mark.request {
+                if let Some(request) = mark.request() {
                     self.end(request, Outcome::Fault, frame);
                 }
             }
             while let Some((request, frame)) = self.backlog.pop_front() {
                 self.end(request, Outcome::Fault, frame);
             }
-            (self.suspects, self.alone) = (0, false);
+            (self.suspects, self.alone, self.odd) = (0, false, self.asked);
         }
         if !self.service.is_running() {
             return false;
@@ -581,6 +612,18 @@ impl<T: Transport> Disk for Blk<T> {
     fn name(&self) -> &str {
         self.name.as_str()
     }
+}
+
+/// What moves the sectors of a read or a write, and where they lie.
+#[inline(always)]
+fn data(request: &Request) -> (u32, Piece) {
+    let reads = request.op == Op::Read;
+    let piece = Piece {
+        at: WIRE + usize::from(request.data),
+        bytes: (request.sectors as usize).saturating_mul(SECTOR_BYTES),
+        device_writes: reads,
+    };
+    (if reads { READ } else { WRITE }, piece)
 }
 
 /// What a status means that is not a good one, or came with too few bytes.

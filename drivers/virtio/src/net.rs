@@ -56,8 +56,6 @@ pub struct Net<T = Bus> {
     header: Header,
     /// Bytes of it.
     header_bytes: usize,
-    /// How many descriptors of a ring a frame takes beside its first.
-    more: u16,
     has_mtu: bool,
     has_status: bool,
     mac: [u8; 6],
@@ -160,15 +158,10 @@ impl<T: Transport> Net<T> {
             Header::ShortAlone
         };
         let frames = resources.frames();
-        let entries = frames * usize::from(header.descriptors());
+        let pieces = header.descriptors();
         let event_idx = features & feature::EVENT_IDX != 0;
-        let rx = ring(&mut transport, RX, entries, event_idx, resources)?;
-        let tx = ring(&mut transport, TX, entries, event_idx, resources)?;
-        for (queue, ring) in [(RX, &rx), (TX, &tx)] {
-            if ring.size() < header.descriptors() {
-                return Err(Error::NoQueue { queue });
-            }
-        }
+        let rx = ring(&mut transport, RX, frames, pieces, event_idx, resources)?;
+        let tx = ring(&mut transport, TX, frames, pieces, event_idx, resources)?;
         run(&mut transport);
         let mut net = Self {
             transport,
@@ -178,7 +171,6 @@ impl<T: Transport> Net<T> {
             tx_backlog: VecDeque::with_capacity(frames),
             header,
             header_bytes: header.bytes(),
-            more: header.descriptors() - 1,
             has_mtu,
             has_status: features & STATUS != 0,
             mac,
@@ -247,7 +239,7 @@ impl<T: Transport> Net<T> {
 
     #[inline(always)]
     fn fits(&self, ring: &Ring<()>) -> bool {
-        self.service.is_running() && ring.room() > self.more
+        self.service.is_running() && ring.room() > 0
     }
 }
 
@@ -265,7 +257,7 @@ impl<T: Transport> Nic for Net<T> {
     }
 
     fn ring_frames(&self) -> usize {
-        usize::from(self.rx.size().min(self.tx.size()) / self.header.descriptors())
+        usize::from(self.rx.chains().min(self.tx.chains()))
     }
 
     #[inline]
@@ -319,7 +311,7 @@ impl<T: Transport> Nic for Net<T> {
     fn kick(&mut self) {
         // Not for every frame that was taken out: those that come back from sending
         // find their room then, and do not go through the backlog.
-        if self.rx.room() > self.rx.size() / RX_ROOM && !self.rx_backlog.is_empty() {
+        if self.rx.room() > self.rx.chains() / RX_ROOM && !self.rx_backlog.is_empty() {
             self.fill_up();
         }
         while self.fits(&self.tx)

@@ -11,13 +11,15 @@
 //! our index is visible, so a full fence stands between.
 //!
 //! What the device may write is read once, checked, and never trusted again. Our
-//! own copy of every chain is in `chains`; what stands in shared memory is never
+//! own copy of every chain is in `ours`; what stands in shared memory is never
 //! read back. A device that returns what it was not given has broken the ring:
 //! it returns nothing more until the device is reset, because from then on
 //! nobody knows which frames it still touches.
 
+mod circle;
+
+use self::circle::Circle;
 use crate::transport::{QueuePlace, Silent};
-use alloc::boxed::Box;
 use core::slice;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, fence};
@@ -92,13 +94,13 @@ pub(crate) struct Piece {
 }
 
 /// A frame that the device returned.
-pub(crate) struct Returned<M> {
+pub(crate) struct Returned {
     /// The frame.
     pub frame: Frame,
-    /// What the caller noted about it.
-    pub mark: M,
     /// How many bytes the device says it wrote. Its word only.
     pub written: u32,
+    /// Where it was noted what it is, until the next is lent ([`Ring::mark`]).
+    chain: u16,
 }
 
 /// How a device broke the ring.
@@ -112,28 +114,35 @@ pub(crate) enum Broken {
 
 /// The driver's half of a queue. `M` is what the caller wants to know again when
 /// a frame comes back.
-pub(crate) struct Ring<M> {
+///
+/// Every chain has room for as many descriptors as the longest that is ever pushed, side
+/// by side. So the chains that are free are all there is to keep in order, by the number
+/// of their first descriptor.
+pub(crate) struct Ring<M: 'static> {
     /// Address; length, flags, next.
-    descriptors: &'static [[AtomicU64; 2]],
+    descriptors: Circle<[AtomicU64; 2]>,
     /// Flags, index.
     available: &'static [AtomicU16; HEAD_WORDS],
-    heads: &'static [AtomicU16],
+    heads: Circle<AtomicU16>,
     /// The used index we want to be told of.
     used_event: &'static AtomicU16,
     /// Flags, index.
     used: &'static [AtomicU16; HEAD_WORDS],
     /// Head, bytes written.
-    used_elements: &'static [[AtomicU32; 2]],
+    used_elements: Circle<[AtomicU32; 2]>,
     /// The available index the device wants to be told of.
     available_event: &'static AtomicU16,
     place: QueuePlace,
-    /// Turns an index into a place of the ring.
-    mask: u16,
     event_idx: bool,
 
-    /// What we know of each descriptor.
-    ours: Box<[Ours<M>]>,
+    /// What we know of each chain, where its first descriptor is.
+    ours: Circle<Ours<M>>,
+    /// Descriptors of a chain.
+    pieces: u16,
+    /// How many chains there are, and how many of them are free.
+    chains: u16,
     free: u16,
+    /// The first free one. What was returned last is lent first: it is still in the cache.
     free_head: u16,
     /// How many chains came back by [`Ring::reclaim`].
     reclaimed: u16,
@@ -143,8 +152,9 @@ pub(crate) struct Ring<M> {
     /// Available index as the device sees it.
     published: u16,
     /// Counts publications: what was pushed since the last one is not yet the
-    /// device's to return.
-    batch: u64,
+    /// device's to return. It wraps: only what a device returns after exactly so many
+    /// would be taken for that, and the device for broken.
+    batch: u32,
     /// Used index up to which elements were taken.
     taken: u16,
     /// Used index as it was last read, and found possible.
@@ -153,32 +163,27 @@ pub(crate) struct Ring<M> {
     broken: Option<Broken>,
 }
 
-/// What we know of a descriptor.
+/// What we know of a chain.
 struct Ours<M> {
-    /// What is lent, if a chain begins here.
-    chain: Option<Chain<M>>,
-    /// The descriptor after this one, in a chain or in the free list.
+    /// What is lent.
+    frame: Option<Frame>,
+    batch: u32,
+    /// The next free chain.
     next: u16,
-}
-
-struct Chain<M> {
-    frame: Frame,
     mark: M,
-    descriptors: u16,
-    batch: u64,
 }
 
-impl<M> Ring<M> {
-    /// A ring of `size` entries (a power of two) in `memory`, which is zeroed,
-    /// aligned to [`ALIGN`] and as large as [`Layout`] says.
+impl<M: Copy + Default> Ring<M> {
+    /// A ring of `size` entries (a power of two) for chains of up to `pieces` in
+    /// `memory`, which is zeroed, aligned to [`ALIGN`] and as large as [`Layout`] says.
     ///
     /// # Panics
     /// If it is not: the machine lends what it was asked for.
-    pub fn new(memory: &'static mut [u8], size: u16, event_idx: bool) -> Self {
+    pub fn new(memory: &'static mut [u8], size: u16, pieces: u16, event_idx: bool) -> Self {
         let layout = Layout::of(size);
         assert!(
-            size.is_power_of_two() && size <= SIZE_MAX,
-            "a ring of {size} entries"
+            size.is_power_of_two() && size <= SIZE_MAX && (1..=size).contains(&pieces),
+            "a ring of {size} entries, {pieces} a chain"
         );
         assert!(
             memory.len() >= layout.bytes && memory.as_ptr().addr().is_multiple_of(ALIGN),
@@ -194,12 +199,12 @@ impl<M> Ring<M> {
         let (used_elements, rest) = rest.split_at_mut(usize::from(size) * 8);
         let (available_event, _) = rest.split_at_mut(2);
         let ring = Self {
-            descriptors: shared(descriptors),
+            descriptors: Circle::new(words(descriptors)),
             available: one(available),
-            heads: shared(heads),
+            heads: Circle::new(words(heads)),
             used_event: one(used_event),
             used: one(used),
-            used_elements: shared(used_elements),
+            used_elements: Circle::new(words(used_elements)),
             available_event: one(available_event),
             place: QueuePlace {
                 size,
@@ -207,10 +212,16 @@ impl<M> Ring<M> {
                 available: start + layout.available as u64,
                 used: start + layout.used as u64,
             },
-            mask: size - 1,
             event_idx,
-            ours: (1..=size).map(|next| Ours { chain: None, next }).collect(),
-            free: size,
+            ours: Circle::fill(size, |chain| Ours {
+                frame: None,
+                batch: 0,
+                next: chain.wrapping_add(pieces),
+                mark: M::default(),
+            }),
+            pieces,
+            chains: size / pieces,
+            free: size / pieces,
             free_head: 0,
             reclaimed: 0,
             pushed: 0,
@@ -230,13 +241,13 @@ impl<M> Ring<M> {
         &self.place
     }
 
-    /// How many entries it has.
+    /// How many frames it can hold.
     #[inline]
-    pub fn size(&self) -> u16 {
-        self.place.size
+    pub fn chains(&self) -> u16 {
+        self.chains
     }
 
-    /// How many descriptors are free.
+    /// How many more frames it can take.
     #[inline]
     pub fn room(&self) -> u16 {
         self.free
@@ -256,36 +267,31 @@ impl<M> Ring<M> {
 
     /// What is lent, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&Frame, &M)> {
-        self.ours
-            .iter()
-            .filter_map(|ours| ours.chain.as_ref())
-            .map(|chain| (&chain.frame, &chain.mark))
+        let ours = self.ours.all().iter();
+        ours.filter_map(|ours| Some((ours.frame.as_ref()?, &ours.mark)))
     }
 
     /// Lends a frame to the device: `pieces` of it, as one chain. The device
     /// sees it with the next [`Ring::publish`].
     ///
     /// # Panics
-    /// If there are fewer free descriptors than pieces, or a piece does not lie
-    /// in the slot: the caller has looked.
+    /// If there is no room, or a chain has not so many pieces, or one does not lie in
+    /// the slot: the caller has looked.
     #[inline]
     pub fn push(&mut self, frame: Frame, mark: M, pieces: &[Piece]) {
         let count = pieces.len() as u16;
+        let most = self.pieces;
         assert!(
-            0 < count && count <= self.free,
-            "{count} descriptors of {} free",
-            self.free
+            0 < count && count <= most,
+            "{count} pieces, where a chain has {most}"
         );
-        let head = self.free_head;
-        let mut descriptor = head;
-        for (piece, left) in pieces.iter().zip((0..count).rev()) {
-            let next = self.ours[usize::from(descriptor)].next;
-            let chained = if left > 0 { NEXT } else { 0 };
+        let head = self.head();
+        for (piece, next) in pieces.iter().zip(head + 1..) {
+            let chained = if next < head + count { NEXT } else { 0 };
             let words = encode(&frame, piece, chained, next);
-            self.write_descriptor(descriptor, words);
-            descriptor = next;
+            self.write_descriptor(next - 1, words);
         }
-        self.lend(head, descriptor, count, frame, mark);
+        self.lend(head, frame, mark);
     }
 
     /// As [`Ring::push`] of one piece: what a card's every frame is, twice.
@@ -294,16 +300,17 @@ impl<M> Ring<M> {
     /// As there.
     #[inline(always)]
     pub fn push_one(&mut self, frame: Frame, mark: M, piece: Piece) {
-        assert!(self.free > 0, "1 descriptor of 0 free");
-        self.lend_one(encode(&frame, &piece, 0, 0), frame, mark);
+        let head = self.head();
+        self.write_descriptor(head, encode(&frame, &piece, 0, 0));
+        self.lend(head, frame, mark);
     }
 
     /// As [`Ring::push`], but with the chain in a table in the frame's own
     /// scratch, at byte `table`: it takes one descriptor of the ring.
     ///
     /// # Panics
-    /// If no descriptor is free, or a piece does not lie in the slot, or the
-    /// table not in the scratch.
+    /// If there is no room, or a piece does not lie in the slot, or the table not in
+    /// the scratch.
     pub fn push_indirect(&mut self, mut frame: Frame, mark: M, pieces: &[Piece], table: usize) {
         assert!(!pieces.is_empty(), "a chain of nothing");
         for (number, piece) in (0u16..).zip(pieces) {
@@ -330,7 +337,6 @@ impl<M> Ring<M> {
     /// Lends a table of `entries` descriptors, which lies in the frame's scratch.
     #[inline(always)]
     fn lend_table(&mut self, frame: Frame, mark: M, table: usize, entries: usize) {
-        assert!(self.free > 0, "1 descriptor of 0 free");
         let bytes = entries * DESCRIPTOR_BYTES;
         assert!(
             table + bytes <= SCRATCH_BYTES,
@@ -341,39 +347,35 @@ impl<M> Ring<M> {
             bytes,
             device_writes: false,
         };
-        self.lend_one(encode(&frame, &piece, INDIRECT, 0), frame, mark);
+        let head = self.head();
+        self.write_descriptor(head, encode(&frame, &piece, INDIRECT, 0));
+        self.lend(head, frame, mark);
     }
 
-    /// Lends what one descriptor says, these words.
+    /// The first free chain.
     #[inline(always)]
-    fn lend_one(&mut self, words: [u64; 2], frame: Frame, mark: M) {
-        let head = self.free_head;
-        self.write_descriptor(head, words);
-        let next = self.ours[usize::from(head)].next;
-        self.lend(head, next, 1, frame, mark);
+    fn head(&self) -> u16 {
+        assert!(self.free > 0, "a frame for a ring without room");
+        self.free_head
     }
 
-    /// Lends the chain that begins at `head`; `free` is the first descriptor behind
-    /// it in the free list.
+    /// Lends it: its descriptors are written.
     #[inline(always)]
-    fn lend(&mut self, head: u16, free: u16, descriptors: u16, frame: Frame, mark: M) {
-        self.free_head = free;
-        self.free -= descriptors;
-        self.ours[usize::from(head)].chain = Some(Chain {
-            frame,
-            mark,
-            descriptors,
-            batch: self.batch,
-        });
-        let slot = usize::from(self.pushed & self.mask);
+    fn lend(&mut self, head: u16, frame: Frame, mark: M) {
+        let ours = self.ours.at_mut(head);
+        self.free_head = ours.next;
+        self.free -= 1;
+        ours.frame = Some(frame);
+        ours.batch = self.batch;
+        ours.mark = mark;
         // The device looks here only after the index below says so.
-        self.heads[slot].store(head, Relaxed);
+        self.heads.at(self.pushed).store(head, Relaxed);
         self.pushed = self.pushed.wrapping_add(1);
     }
 
     #[inline(always)]
     fn write_descriptor(&mut self, descriptor: u16, words: [u64; 2]) {
-        let place = &self.descriptors[usize::from(descriptor)];
+        let place = self.descriptors.at(descriptor);
         place[0].store(words[0], Relaxed);
         place[1].store(words[1], Relaxed);
     }
@@ -390,7 +392,7 @@ impl<M> Ring<M> {
         // the index that names them (virtio 1.2, 2.7.13.3.1).
         self.available[INDEX].store(self.pushed, Release);
         self.published = self.pushed;
-        self.batch += 1;
+        self.batch = self.batch.wrapping_add(1);
         // The device stores its wish, then looks at our index; we store the
         // index, then look at its wish. Without a full fence both could look
         // first, and neither would act (virtio 1.2, 2.7.13.4.1).
@@ -404,36 +406,37 @@ impl<M> Ring<M> {
 
     /// The next frame that the device returned.
     #[inline(always)]
-    pub fn pop(&mut self) -> Option<Returned<M>> {
+    pub fn pop(&mut self) -> Option<Returned> {
         if self.taken == self.known {
             self.look()?;
         }
-        let slot = usize::from(self.taken & self.mask);
-        let element = &self.used_elements[slot];
+        let element = self.used_elements.at(self.taken);
         let (id, written) = (element[0].load(Relaxed), element[1].load(Relaxed));
-        let batch = self.batch;
-        if let Some(ours) = self.ours.get_mut(id as usize)
-            && let Some(chain) = &ours.chain
-            && chain.batch != batch
-            && let Some(chain) = ours.chain.take()
-        {
-            self.taken = self.taken.wrapping_add(1);
-            if chain.descriptors == 1 {
-                // As in `release`.
+        if self.ours.has(id) {
+            let ours = self.ours.at_mut(id as u16);
+            // What is no chain's first descriptor lends nothing, as one that is free.
+            if ours.batch != self.batch
+                && let Some(frame) = ours.frame.take()
+            {
+                self.taken = self.taken.wrapping_add(1);
                 ours.next = self.free_head;
                 self.free_head = id as u16;
                 self.free += 1;
-            } else {
-                self.release(id as u16, chain.descriptors);
+                return Some(Returned {
+                    frame,
+                    written,
+                    chain: id as u16,
+                });
             }
-            return Some(Returned {
-                frame: chain.frame,
-                mark: chain.mark,
-                written,
-            });
         }
         self.fail(Broken::Id);
         None
+    }
+
+    /// What the caller noted about a frame that was returned, and nothing was lent since.
+    #[inline(always)]
+    pub fn mark(&self, returned: &Returned) -> &M {
+        &self.ours.at(returned.chain).mark
     }
 
     /// Reads the used index. `None` if nothing new is there.
@@ -464,16 +467,6 @@ impl<M> Ring<M> {
         let untaken = self.known.wrapping_sub(self.taken);
         self.reclaimed = self.reclaimed.wrapping_sub(untaken);
         self.taken = self.known;
-    }
-
-    /// Puts a chain's descriptors back at the front of the free list: the next
-    /// frame uses those that are still in the cache.
-    #[inline(never)]
-    fn release(&mut self, head: u16, descriptors: u16) {
-        let last = (1..descriptors).fold(head, |at, _| self.ours[usize::from(at)].next);
-        self.ours[usize::from(last)].next = self.free_head;
-        self.free_head = head;
-        self.free += descriptors;
     }
 
     /// Asks for an interrupt at the next return. True if something is there
@@ -512,12 +505,13 @@ impl<M> Ring<M> {
     /// A frame that the device had when it was reset; then the next one. The
     /// token says that the device touches nothing more.
     pub fn reclaim(&mut self, _: &Silent) -> Option<(Frame, M)> {
-        let (head, chain) = (0..)
-            .zip(&mut self.ours)
-            .find_map(|(head, ours)| Some((head, ours.chain.take()?)))?;
-        self.release(head, chain.descriptors);
+        // From here on it lends nothing: the device is out of service.
+        let size = self.place.size;
+        let mut ours = (0..size).filter(|chain| self.ours.at(*chain).frame.is_some());
+        let chain = ours.next()?;
+        let ours = self.ours.at_mut(chain);
         self.reclaimed = self.reclaimed.wrapping_add(1);
-        Some((chain.frame, chain.mark))
+        Some((ours.frame.take()?, ours.mark))
     }
 }
 
@@ -591,20 +585,20 @@ unsafe impl<W: Word, const N: usize> Word for [W; N] {}
 
 /// The one thing that `memory` is, shared as below.
 fn one<W: Word>(memory: &'static mut [u8]) -> &'static W {
-    shared(memory)
+    words(memory)
         .first()
         .expect("the ring's layout has room for its words")
 }
 
 /// Makes memory into words that we and the device share from now on.
-fn shared<W: Word>(memory: &'static mut [u8]) -> &'static [W] {
+fn words<W: Word>(memory: &'static mut [u8]) -> &'static mut [W] {
     let words = memory.as_mut_ptr().cast::<W>();
     assert!(words.is_aligned(), "ring parts are aligned to their words");
     // SAFETY: the memory is ours for ever and no other reference to it exists,
     // as it was given by `&'static mut`; it is aligned (checked) and `len` words
     // fit; any bytes are words (`Word`), and the device that writes them too
     // finds atomic words, which the compiler expects to change.
-    unsafe { slice::from_raw_parts(words, memory.len() / size_of::<W>()) }
+    unsafe { slice::from_raw_parts_mut(words, memory.len() / size_of::<W>()) }
 }
 
 #[cfg(test)]

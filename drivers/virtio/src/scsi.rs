@@ -150,12 +150,19 @@ impl<T: Transport> Scsi<T> {
         let event_idx = features & feature::EVENT_IDX != 0;
         let indirect = features & feature::INDIRECT_DESC != 0;
         let frames = resources.frames();
-        let descriptors = if indirect { 1 } else { TABLE_ENTRIES };
-        let entries = (frames * descriptors).max(TABLE_ENTRIES);
-        let control = ring(&mut transport, CONTROL, 1, event_idx, resources)?;
-        let events = ring(&mut transport, EVENTS, EVENTS_MAX, event_idx, resources)?;
-        let requests: Ring<Mark> = ring(&mut transport, REQUESTS, entries, event_idx, resources)?;
-        if usize::from(requests.size()) < TABLE_ENTRIES {
+        let pieces = if indirect { 1 } else { TABLE_ENTRIES as u16 };
+        let chains = frames.max(TABLE_ENTRIES);
+        let control = ring(&mut transport, CONTROL, 1, 1, event_idx, resources)?;
+        let events = ring(&mut transport, EVENTS, EVENTS_MAX, 1, event_idx, resources)?;
+        let requests: Ring<Mark> = ring(
+            &mut transport,
+            REQUESTS,
+            chains,
+            pieces,
+            event_idx,
+            resources,
+        )?;
+        if usize::from(requests.place().size) < TABLE_ENTRIES {
             return Err(Error::NoQueue { queue: REQUESTS });
         }
         run(&mut transport);
@@ -205,8 +212,7 @@ impl<T: Transport> Scsi<T> {
     }
 
     fn fits(&self) -> bool {
-        let descriptors = if self.indirect { 1 } else { TABLE_ENTRIES };
-        usize::from(self.ring.room()) >= descriptors
+        self.ring.room() > 0
     }
 
     fn lend_waiting(&mut self) {
@@ -323,7 +329,7 @@ fn notice(bytes: &[u8]) -> Option<Notice> {
 }
 
 /// How a command ended, as the device wrote it. `written` is its word on how much.
-fn end(returned: &Returned<Mark>) -> End {
+fn end(returned: &Returned) -> End {
     let answer = &returned.frame.scratch()[ANSWER..ANSWER + ANSWER_BYTES];
     let word = |at: usize| {
         let bytes = answer[at..at + 4].try_into().expect("four bytes");
@@ -384,7 +390,8 @@ impl<T: Transport> Adapter for Scsi<T> {
         }
         let returned = self.ring.pop()?;
         let end = end(&returned);
-        let Returned { frame, mark, .. } = returned;
+        let mark = *self.ring.mark(&returned);
+        let Returned { frame, .. } = returned;
         Some(Answer { frame, mark, end })
     }
 

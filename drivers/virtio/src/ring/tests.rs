@@ -18,6 +18,11 @@ struct Bench {
 
 /// A running device with one ring that the test drives itself.
 fn bench(queue_max: u16, event_idx: bool, indirect: bool) -> Bench {
+    bench_of(queue_max, 1, event_idx, indirect)
+}
+
+/// As [`bench`], with chains of up to `pieces` descriptors.
+fn bench_of(queue_max: u16, pieces: u16, event_idx: bool, indirect: bool) -> Bench {
     let mut machine = Machine::new(io::FRAMES_MAX);
     let mut profile = Profile::new(DeviceId::BLOCK, vec![]);
     profile.queue_max = queue_max;
@@ -31,7 +36,7 @@ fn bench(queue_max: u16, event_idx: bool, indirect: bool) -> Bench {
     let (device, mut registers) = machine.device(profile);
     let features = negotiate(&mut registers, |offered| offered, &machine).expect("agrees");
     assert_eq!(features & feature_bits::EVENT_IDX != 0, event_idx);
-    let ring = ring(&mut registers, 0, 1024, event_idx, &mut machine).expect("has one");
+    let ring = ring(&mut registers, 0, 1024, pieces, event_idx, &mut machine).expect("has one");
     run(&mut registers);
     Bench {
         machine,
@@ -155,9 +160,9 @@ fn a_kick_is_not_lost_to_a_device_that_falls_asleep_meanwhile() {
     let mut bench = bench(16, true, false);
     let mut frame = bench.machine.carve(1).remove(0);
     let ring = &mut bench.ring;
-    let (available, heads) = (ring.available, ring.heads);
+    let (available, heads) = (ring.available, ring.heads.shared());
     let event = ring.available_event;
-    let (used, elements) = (ring.used, ring.used_elements);
+    let (used, elements) = (ring.used, ring.used_elements.shared());
     let (doorbell, over) = (&AtomicU32::new(0), &AtomicU32::new(0));
     std::thread::scope(|scope| {
         scope.spawn(move || {
@@ -229,15 +234,16 @@ fn nothing_new_never_rings() {
 fn every_frame_comes_back_with_its_mark_in_whatever_order_the_device_likes() {
     for (seed, indirect) in [(1, false), (2, true)] {
         let mut random = Random(seed);
-        let mut bench = bench(64, true, indirect);
+        let most = if indirect { 1 } else { 3 };
+        let mut bench = bench_of(64, most, true, indirect);
+        assert_eq!(bench.ring.chains(), 64 / most);
         let mut ours: Vec<Frame> = bench.machine.carve(80);
         let mut expected = vec![None; 80];
         let mut number = 0;
         for _ in 0..5_000 {
             for _ in 0..random.below(8) {
                 let pieces = 1 + random.below(3);
-                let need = if indirect { 1 } else { pieces as u16 };
-                if bench.ring.room() < need || ours.is_empty() {
+                if bench.ring.room() == 0 || ours.is_empty() {
                     break;
                 }
                 let frame = ours.swap_remove(random.below(ours.len()));
@@ -266,7 +272,8 @@ fn every_frame_comes_back_with_its_mark_in_whatever_order_the_device_likes() {
                 let Some(returned) = bench.ring.pop() else {
                     break;
                 };
-                let (address, _) = expected[returned.mark].take().expect("was lent");
+                let mark = *bench.ring.mark(&returned);
+                let (address, _) = expected[mark].take().expect("was lent");
                 assert_eq!(returned.frame.bus_address(), address);
                 ours.push(returned.frame);
             }
@@ -445,11 +452,20 @@ fn a_piece_that_reaches_into_the_notes_is_a_broken_invariant() {
 }
 
 #[test]
-#[should_panic(expected = "descriptors of 1 free")]
-fn a_chain_longer_than_the_room_is_a_broken_invariant() {
+#[should_panic(expected = "2 pieces, where a chain has 1")]
+fn a_chain_longer_than_any_is_a_broken_invariant() {
     let mut bench = bench(1, true, false);
     let frame = bench.machine.carve(1).remove(0);
     bench.ring.push(frame, 0, &[WHOLE[0], WHOLE[0]]);
+}
+
+#[test]
+#[should_panic(expected = "a ring without room")]
+fn a_frame_more_than_the_room_is_a_broken_invariant() {
+    let mut bench = bench(2, true, false);
+    for frame in bench.machine.carve(3) {
+        bench.ring.push(frame, 0, &WHOLE);
+    }
 }
 
 #[test]
@@ -458,7 +474,7 @@ fn memory_smaller_than_the_ring_is_a_broken_invariant() {
     let mut machine = Machine::new(1);
     let bytes = Layout::of(16).bytes;
     let memory = machine.dma(bytes - 1, ALIGN).expect("lent");
-    Ring::<()>::new(memory, 16, true);
+    Ring::<()>::new(memory, 16, 1, true);
 }
 
 #[test]

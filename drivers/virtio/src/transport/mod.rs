@@ -207,21 +207,25 @@ pub(crate) fn run(transport: &mut impl Transport) {
     transport.set_status(status | Status::DRIVER_OK);
 }
 
-/// Makes the ring for a queue: as large as the device allows, at most `frames`
-/// chains of `descriptors` descriptors.
-pub(crate) fn ring<M>(
+/// Makes the ring for a queue: as large as the device allows, at most `chains` chains
+/// of up to `pieces` descriptors, and at least one.
+pub(crate) fn ring<M: Copy + Default>(
     transport: &mut impl Transport,
     queue: u16,
     chains: usize,
+    pieces: u16,
     event_idx: bool,
     resources: &mut impl Resources,
 ) -> Result<Ring<M>, Error> {
-    let size = ring_size(transport.queue_max(queue), chains).ok_or(Error::NoQueue { queue })?;
+    let entries = chains * usize::from(pieces);
+    let size = ring_size(transport.queue_max(queue), entries)
+        .filter(|size| *size >= pieces)
+        .ok_or(Error::NoQueue { queue })?;
     let bytes = Layout::of(size).bytes;
     let memory = resources
         .dma(bytes, ring::ALIGN)
         .ok_or(Error::NoMemory { bytes })?;
-    let ring = Ring::new(memory, size, event_idx);
+    let ring = Ring::new(memory, size, pieces, event_idx);
     transport.set_queue(queue, ring.place())?;
     Ok(ring)
 }
