@@ -403,7 +403,7 @@ impl<R: Registers, C: Clock> io::Disk for Disk<R, C> {
                 .take()
                 .expect("an ended slot holds its request");
             return Some(Done {
-                request: lent.request,
+                ticket: lent.request.ticket,
                 outcome: lent.outcome,
                 frame: lent.frame,
             });
@@ -414,7 +414,7 @@ impl<R: Registers, C: Clock> io::Disk for Disk<R, C> {
                 self.doomed_flushes = 0;
             }
             return Some(Done {
-                request,
+                ticket: request.ticket,
                 outcome: Outcome::Fault,
                 frame,
             });

@@ -28,6 +28,8 @@ struct Bench {
     errors: Vec<Error>,
     frames: Vec<Frame>,
     tickets: u32,
+    /// What was asked, by ticket.
+    asked: Vec<Request>,
     ticked_us: u64,
 }
 
@@ -42,6 +44,7 @@ impl Bench {
             disks: Vec::new(),
             errors: Vec::new(),
             tickets: 0,
+            asked: Vec::new(),
             ticked_us: 0,
             model,
         };
@@ -80,8 +83,14 @@ impl Bench {
             data: 36,
             ticket: self.tickets,
         };
-        self.disks[disk].submit(request, frame);
+        self.give(disk, request, frame);
         self.tickets
+    }
+
+    /// Gives a disk a request; tickets are counted from 1.
+    fn give(&mut self, disk: usize, request: Request, frame: Frame) {
+        self.asked.push(request);
+        self.disks[disk].submit(request, frame);
     }
 
     fn read(&mut self, lba: u64, sectors: u32) -> u32 {
@@ -118,10 +127,11 @@ impl Bench {
 
     fn take_back(&mut self, done: Done) -> Ended {
         let Done {
-            request,
+            ticket,
             outcome,
             mut frame,
         } = done;
+        let request = self.asked[ticket as usize - 1];
         let bytes = match request.op {
             Op::Discard => 0,
             _ => request.sectors as usize * 512,

@@ -70,29 +70,19 @@ pub enum Outcome {
     Unsupported,
 }
 
-/// An operation that ended, with its frame.
+/// An operation that ended, with its frame. Two registers: what was asked is known to
+/// whoever asked, by the mark and by what the frame holds.
 #[derive(Debug)]
 pub struct Done {
-    /// What had been asked.
-    pub request: Request,
+    /// The mark of the [`Request`].
+    pub ticket: u32,
     /// How it ended.
     pub outcome: Outcome,
     /// The frame that was lent.
     pub frame: Frame,
 }
 
-impl Done {
-    /// The same, put together anew; see [`Request::apart`].
-    #[inline(always)]
-    #[must_use]
-    pub fn apart(self) -> Self {
-        Self {
-            request: self.request.apart(),
-            outcome: self.outcome,
-            frame: self.frame,
-        }
-    }
-}
+const _: () = assert!(size_of::<Option<Done>>() == 16);
 
 /// Whether the disk may lose an acknowledged write in a power cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -63,7 +63,8 @@ struct Slot {
     posted_at: Instant,
     len: u16,
     home: u8,
-    _unused: [u8; 5],
+    _unused: u8,
+    progress: u32,
     net_header: [u8; NET_HEADER_BYTES],
     wire: [u8; WIRE_BYTES],
 }
@@ -188,6 +189,17 @@ impl Frame {
     #[inline]
     pub fn set_posted_at(&mut self, now: Instant) {
         self.slot_mut().posted_at = now;
+    }
+
+    /// How far a request has come that is done in several parts: sectors of it that a
+    /// disk has done or is doing.
+    pub fn progress(&self) -> u32 {
+        self.slot().progress
+    }
+
+    /// Notes how far it is.
+    pub fn set_progress(&mut self, sectors: u32) {
+        self.slot_mut().progress = sectors;
     }
 
     #[inline]

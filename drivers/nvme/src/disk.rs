@@ -205,7 +205,7 @@ impl<R: Registers> Disk<R> {
     /// Notes how a request ended that the controller is not asked about.
     fn end(&mut self, request: Request, outcome: Outcome, frame: Frame) {
         self.ended.push_back(Done {
-            request,
+            ticket: request.ticket,
             outcome,
             frame,
         });
@@ -376,7 +376,7 @@ impl<R: Registers> io::Disk for Disk<R> {
             _ => {}
         }
         Some(Done {
-            request: lent.request,
+            ticket: lent.request.ticket,
             outcome,
             frame: lent.frame,
         })
@@ -384,12 +384,13 @@ impl<R: Registers> io::Disk for Disk<R> {
 
     fn lent<T>(&self, ticket: u32, look: impl FnOnce(&Frame) -> T) -> Option<T> {
         let lent = self.slots.iter().filter_map(|slot| slot.lent.as_ref());
-        let lent = lent.map(|lent| (&lent.request, &lent.frame));
-        let waiting = self.backlog.iter().map(|(request, frame)| (request, frame));
-        let ended = self.ended.iter().map(|done| (&done.request, &done.frame));
+        let lent = lent.map(|lent| (lent.request.ticket, &lent.frame));
+        let waiting = self.backlog.iter();
+        let waiting = waiting.map(|(request, frame)| (request.ticket, frame));
+        let ended = self.ended.iter().map(|done| (done.ticket, &done.frame));
         lent.chain(waiting)
             .chain(ended)
-            .find(|(request, _)| request.ticket == ticket)
+            .find(|(lent, _)| *lent == ticket)
             .map(|(_, frame)| look(frame))
     }
 

@@ -1,7 +1,7 @@
 //! The devices' side: one turn of it, and its sleep.
 
 use crate::mailbox::{Batch, Mailbox};
-use crate::parcel::Parcel;
+use crate::parcel::{self, Answer, Parcel};
 use crate::sleeper::Sleeper;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -162,7 +162,7 @@ impl<N: Nic, D: Disk> Devices<N, D> {
     /// Gives the devices what the node has for them.
     fn give(&mut self) {
         while let Some(frame) = self.inn.disk.pop() {
-            let Parcel { disk, request, .. } = Parcel::of(&frame);
+            let Parcel { disk, request } = Parcel::of(&frame);
             let spindle = &mut self.disks[usize::from(disk)];
             spindle.under_way += 1;
             spindle.disk.submit(request, frame);
@@ -186,16 +186,16 @@ impl<N: Nic, D: Disk> Devices<N, D> {
             {
                 spindle.under_way -= 1;
                 let Done {
-                    request,
+                    ticket,
                     outcome,
                     mut frame,
                 } = done;
-                let parcel = Parcel {
+                let answer = Answer {
                     disk: index as u8,
-                    request,
+                    ticket,
                     outcome,
                 };
-                parcel.put(&mut frame);
+                answer.put(&mut frame);
                 self.out.disk.push(frame);
             }
         }
@@ -246,7 +246,7 @@ impl<N: Nic, D: Disk> Devices<N, D> {
 /// might be remote as well, as far as the compiler knows.
 impl<N: Nic, D: Disk> Link<N, D> {
     pub(crate) fn look(&self, disk: u8, ticket: u32, look: &mut dyn FnMut(&Frame)) -> bool {
-        let is_it = |frame: &Frame| Parcel::is(frame, disk, ticket);
+        let is_it = |frame: &Frame| parcel::is(frame, disk, ticket);
         if self.to_devices.look(is_it, look) {
             return true;
         }

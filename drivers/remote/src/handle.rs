@@ -5,11 +5,11 @@
 
 use crate::devices::Link;
 use crate::mailbox::{Batch, Line};
-use crate::parcel::Parcel;
+use crate::parcel::{self, Answer, Parcel};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use core::cell::RefCell;
-use io::{Done, Frame, Geometry, Identity, Instant, Nic, Outcome, Request, Text};
+use io::{Done, Frame, Geometry, Identity, Instant, Nic, Request, Text};
 
 /// What is on its way at the node's side.
 struct Side {
@@ -205,7 +205,6 @@ impl<N: Nic, D: io::Disk> io::Disk for Disk<N, D> {
         let parcel = Parcel {
             disk: self.index,
             request,
-            outcome: Outcome::Done,
         };
         parcel.put(&mut frame);
         self.side.borrow_mut().out.disk.push(frame);
@@ -215,20 +214,20 @@ impl<N: Nic, D: io::Disk> io::Disk for Disk<N, D> {
     #[inline(never)]
     fn poll_done(&mut self) -> Option<Done> {
         let line = &mut self.side.borrow_mut().inn.disk;
-        let parcel = Parcel::of(line.front()?);
-        if parcel.disk != self.index {
+        let answer = Answer::of(line.front()?);
+        if answer.disk != self.index {
             return None;
         }
         Some(Done {
-            request: parcel.request,
-            outcome: parcel.outcome,
+            ticket: answer.ticket,
+            outcome: answer.outcome,
             frame: line.pop()?,
         })
     }
 
     fn lent<R>(&self, ticket: u32, look: impl FnOnce(&Frame) -> R) -> Option<R> {
         let side = self.side.borrow();
-        let is_it = |frame: &&Frame| Parcel::is(frame, self.index, ticket);
+        let is_it = |frame: &&Frame| parcel::is(frame, self.index, ticket);
         // At our side of the way there and of the way back, or in between.
         let mut ours = side.out.disk.iter().chain(side.inn.disk.iter());
         match ours.find(is_it) {

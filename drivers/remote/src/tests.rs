@@ -161,7 +161,7 @@ impl Disk for FakeDisk {
         let number = number_of(&frame);
         set_number(&mut frame, !number);
         Some(Done {
-            request,
+            ticket: request.ticket,
             outcome: Outcome::Done,
             frame,
         })
@@ -300,9 +300,9 @@ fn a_million_frames_cross_and_come_back_once_each_in_order_and_no_sleeper_misses
         let mut moved = false;
         for (index, disk) in disks.iter_mut().enumerate() {
             while let Some(done) = disk.poll_done() {
-                let (request, frame) = (done.request, done.frame);
-                assert_eq!(!number_of(&frame), request.lba / 2, "once at its disk");
-                assert_eq!(request.lba % 2, index as u64);
+                let (number, frame) = (u64::from(done.ticket), done.frame);
+                assert_eq!(!number_of(&frame), number, "once at its disk");
+                assert_eq!(number % DISKS, index as u64);
                 cards[usize::from(frame.home())].send(frame);
                 ended += 1;
                 moved = true;
@@ -452,7 +452,10 @@ fn a_write_under_way_is_seen_at_every_place_that_it_passes() {
     assert!(sees(&disks), "in the node's mailbox");
     cards[1].kick();
     assert!(sees(&disks), "taken in");
-    assert_eq!(disks[1].poll_done().map(|done| done.request), Some(request));
+    assert_eq!(
+        disks[1].poll_done().map(|done| done.ticket),
+        Some(request.ticket)
+    );
     assert!(!sees(&disks), "it has ended");
 }
 

@@ -81,7 +81,7 @@ impl<A: Adapter> Bus<A> {
     /// Notes how a request ended.
     pub fn end(&mut self, disk: u8, request: Request, outcome: Outcome, frame: Frame) {
         self.seats[usize::from(disk)].ended.push_back(Done {
-            request,
+            ticket: request.ticket,
             outcome,
             frame,
         });
@@ -110,7 +110,7 @@ impl<A: Adapter> Bus<A> {
             return Some(look(frame));
         }
         let mut ended = self.seats[usize::from(disk)].ended.iter();
-        if let Some(done) = ended.find(|done| done.request.ticket == ticket) {
+        if let Some(done) = ended.find(|done| done.ticket == ticket) {
             return Some(look(&done.frame));
         }
         self.adapter.lent(is_it, look)

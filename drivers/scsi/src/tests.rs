@@ -200,7 +200,7 @@ fn more_disks_than_are_served_are_named() {
 fn what_was_written_is_read_back_and_flushed_and_forgotten() {
     let (shelf, mut disk) = one();
     let done = run(&mut disk, request(Op::Write, 100, 17, 1), filled(7));
-    assert_eq!((done.outcome, done.request.ticket), (Outcome::Done, 1));
+    assert_eq!((done.outcome, done.ticket), (Outcome::Done, 1));
     let mut done = run(&mut disk, request(Op::Read, 100, 17, 2), filled(0));
     assert_eq!(done.outcome, Outcome::Done);
     assert_eq!(done.frame.buffer_mut()[36..36 + 17 * 512], [7; 17 * 512]);
@@ -249,7 +249,7 @@ fn each_disk_gets_its_own_answers_whoever_asks_first() {
         let mut tickets = vec![];
         while let Some(done) = disk.poll_done() {
             assert_eq!(done.outcome, Outcome::Done);
-            tickets.push(done.request.ticket);
+            tickets.push(done.ticket);
         }
         tickets.sort_unstable();
         let expected: Vec<u32> = (0..10)
@@ -548,7 +548,7 @@ fn a_flush_vouches_for_no_write_that_ended_after_it_was_asked_for() {
     disk.kick();
     for ticket in [2, 1] {
         let done = disk.poll_done().expect("both are answered");
-        assert_eq!((done.request.ticket, done.outcome), (ticket, Outcome::Done));
+        assert_eq!((done.ticket, done.outcome), (ticket, Outcome::Done));
     }
     shelf.notice(Notice::Added(Address { target: 0, unit: 0 }));
     ticks(&mut disk, 1..4);
@@ -567,7 +567,7 @@ fn an_adapter_that_stops_gives_everything_back_as_a_fault() {
     let mut tickets = vec![];
     while let Some(done) = disk.poll_done() {
         assert_eq!(done.outcome, Outcome::Fault);
-        tickets.push(done.request.ticket);
+        tickets.push(done.ticket);
     }
     tickets.sort_unstable();
     assert_eq!(tickets, [0, 1, 2, 3, 4, 5]);

@@ -328,10 +328,10 @@ impl<T: Transport> Blk<T> {
     /// What becomes of a request that failed, or that ran alone: `None` if it will
     /// run once more.
     #[cold]
-    fn sift(&mut self, done: Done) -> Option<Done> {
+    fn sift(&mut self, request: Request, done: Done) -> Option<Done> {
         let failed = done.outcome == Outcome::Medium;
         if !self.alone {
-            self.backlog.push_front((done.request, done.frame));
+            self.backlog.push_front((request, done.frame));
             self.suspects += 1;
             return None;
         }
@@ -340,7 +340,7 @@ impl<T: Transport> Blk<T> {
         if self.guilty >= GUILTY_MAX {
             for (request, frame) in self.backlog.drain(..self.suspects) {
                 self.ended.push_back(Done {
-                    request,
+                    ticket: request.ticket,
                     outcome: Outcome::Medium,
                     frame,
                 });
@@ -441,7 +441,7 @@ impl<T: Transport> Blk<T> {
         };
         let status = returned.frame.scratch()[STATUS];
         let done = Done {
-            request,
+            ticket: request.ticket,
             outcome: match self.has_done(&returned) {
                 true => Outcome::Done,
                 false => failure(status, request.op),
@@ -451,13 +451,13 @@ impl<T: Transport> Blk<T> {
         if done.outcome != Outcome::Medium && !self.alone {
             return Some(done);
         }
-        self.sift(done)
+        self.sift(request, done)
     }
 
     /// Notes how a request ended that the disk is not asked about.
     fn end(&mut self, request: Request, outcome: Outcome, frame: Frame) {
         self.ended.push_back(Done {
-            request,
+            ticket: request.ticket,
             outcome,
             frame,
         });
@@ -507,41 +507,35 @@ impl<T: Transport> Disk for Blk<T> {
     #[inline(always)]
     fn poll_done(&mut self) -> Option<Done> {
         if !self.ended.is_empty() {
-            return self.pop_ended().map(Done::apart);
+            return self.pop_ended();
         }
         loop {
             let returned = self.ring.pop()?;
             if self.has_done(&returned) && !self.odd {
                 return Some(Done {
-                    request: self.ring.mark(&returned).request.apart(),
+                    ticket: self.ring.mark(&returned).request.ticket,
                     outcome: Outcome::Done,
                     frame: returned.frame,
                 });
             }
             // Ends: each request is a suspect once, and our own question was asked once.
             if let Some(done) = self.judge(returned) {
-                return Some(done.apart());
+                return Some(done);
             }
         }
     }
 
     fn lent<R>(&self, ticket: u32, look: impl FnOnce(&Frame) -> R) -> Option<R> {
-        let is_it = |request: &Request| request.ticket == ticket;
-        let lent = self
-            .ring
-            .iter()
-            .map(|(frame, mark)| (mark.request(), frame));
-        let waiting = self
-            .backlog
-            .iter()
-            .map(|(request, frame)| (Some(*request), frame));
-        let ended = self
-            .ended
-            .iter()
-            .map(|done| (Some(done.request), &done.frame));
+        let lent = self.ring.iter().filter_map(|(frame, mark)| {
+            let request = mark.request()?;
+            Some((request.ticket, frame))
+        });
+        let waiting = self.backlog.iter();
+        let waiting = waiting.map(|(request, frame)| (request.ticket, frame));
+        let ended = self.ended.iter().map(|done| (done.ticket, &done.frame));
         lent.chain(waiting)
             .chain(ended)
-            .find(|(request, _)| request.as_ref().is_some_and(is_it))
+            .find(|(lent, _)| *lent == ticket)
             .map(|(_, frame)| look(frame))
     }
 

@@ -228,13 +228,12 @@ impl Disk for AnyDisk {
     #[inline(always)]
     fn poll_done(&mut self) -> Option<Done> {
         if let Self::Virtio(disk) = self {
-            return disk.poll_done().map(Done::apart);
+            return disk.poll_done();
         }
         if let Self::Remote(disk) = self {
-            return disk.poll_done().map(Done::apart);
+            return disk.poll_done();
         }
-        let done = beside(|| disk!(self, disk => disk.poll_done()))?;
-        Some(done.apart())
+        beside(|| disk!(self, disk => disk.poll_done()))
     }
 
     fn lent<R>(&self, ticket: u32, look: impl FnOnce(&Frame) -> R) -> Option<R> {

@@ -125,7 +125,7 @@ impl Disk for Platter {
     fn submit(&mut self, request: Request, frame: Frame) {
         self.flushes += u64::from(request.sectors == 0);
         self.done.push_back(Done {
-            request,
+            ticket: request.ticket,
             outcome: Outcome::Done,
             frame,
         });
@@ -134,7 +134,7 @@ impl Disk for Platter {
         self.done.pop_front()
     }
     fn lent<R>(&self, ticket: u32, look: impl FnOnce(&Frame) -> R) -> Option<R> {
-        let found = self.done.iter().find(|done| done.request.ticket == ticket);
+        let found = self.done.iter().find(|done| done.ticket == ticket);
         found.map(|done| look(&done.frame))
     }
     fn kick(&mut self) {}

@@ -315,7 +315,7 @@ impl FakeDisk {
             }
         }
         let done = Done {
-            request,
+            ticket: request.ticket,
             outcome,
             frame,
         };

@@ -105,7 +105,7 @@ impl<D: Disk> Station<D> {
             self.crowd.took(now - since);
             self.watched = None;
         }
-        Some(done.apart())
+        Some(done)
     }
 
     /// Reads what the disk says of itself now.

@@ -14,7 +14,7 @@ use io::{
     Disk, Done, Frame, Geometry, Identity, Instant, Nic, Op, Outcome, Request, SECTOR_BYTES,
     WriteCache,
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 /// A way to be wrong.
@@ -199,7 +199,9 @@ pub struct BentDrive {
     /// What will be written behind everybody's back: when, where, what.
     late: VecDeque<(u64, u64, Vec<u8>)>,
     /// The bytes of the writes under way, by ticket.
-    copies: BTreeMap<u32, Vec<u8>>,
+    copies: BTreeMap<u32, (u64, Vec<u8>)>,
+    /// Flushes that are under way, by their marks.
+    flushes: BTreeSet<u32>,
     bell: Bell,
 }
 
@@ -222,6 +224,7 @@ impl BentDrive {
             early: VecDeque::new(),
             late: VecDeque::new(),
             copies: BTreeMap::new(),
+            flushes: BTreeSet::new(),
             bell: Bell::default(),
         };
         drive.refresh();
@@ -263,8 +266,8 @@ impl Disk for BentDrive {
     }
 
     fn submit(&mut self, mut request: Request, frame: Frame) {
-        let done = |request, frame| Done {
-            request,
+        let done = |request: Request, frame| Done {
+            ticket: request.ticket,
             outcome: Outcome::Done,
             frame,
         };
@@ -288,9 +291,12 @@ impl Disk for BentDrive {
                 self.late.push_back((at_us, request.lba, bytes));
                 return self.early.push_back(done(request, frame));
             }
+            (Some(Mutant::FlushErrorSwallowed), Op::Flush) => {
+                self.flushes.insert(request.ticket);
+            }
             (Some(Mutant::UnfencedCopy), Op::Write) => {
-                self.copies
-                    .insert(request.ticket, data_of(&request, &frame));
+                let copy = (request.lba, data_of(&request, &frame));
+                self.copies.insert(request.ticket, copy);
             }
             (Some(Mutant::ReadShifted), Op::Read)
                 if request.lba + u64::from(request.sectors) < sectors =>
@@ -317,17 +323,14 @@ impl Disk for BentDrive {
         let mut done = self.inner.poll_done()?;
         match self.bend {
             Some(Mutant::ErrorSwallowed) => done.outcome = Outcome::Done,
-            Some(Mutant::FlushErrorSwallowed) if done.request.op == Op::Flush => {
+            Some(Mutant::FlushErrorSwallowed) if self.flushes.remove(&done.ticket) => {
                 done.outcome = Outcome::Done;
             }
-            Some(Mutant::WriteShort) if done.request.op == Op::Write => {
-                done.request.sectors += 1;
-            }
             Some(Mutant::UnfencedCopy) => {
-                let copy = self.copies.remove(&done.request.ticket);
-                if let Some(bytes) = copy.filter(|_| self.random.one_in(4)) {
+                let copy = self.copies.remove(&done.ticket);
+                if let Some((lba, bytes)) = copy.filter(|_| self.random.one_in(4)) {
                     let at_us = self.ledger.now_us() + self.random.between(5_000, 50_000);
-                    self.late.push_back((at_us, done.request.lba, bytes));
+                    self.late.push_back((at_us, lba, bytes));
                 }
             }
             _ => {}

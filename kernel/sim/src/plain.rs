@@ -186,7 +186,7 @@ impl Disk for Drive {
                 Op::Discard => Outcome::Unsupported,
             };
             self.done.push_back(Done {
-                request,
+                ticket: request.ticket,
                 outcome,
                 frame,
             });

@@ -230,7 +230,7 @@ fn data_behind_a_vlan_tag_is_taken_from_where_it_lies() {
         data: 40,
         ticket: 1,
     };
-    bench.disks[0].submit(request, frame);
+    bench.give(0, request, frame);
     bench.finish(1);
     assert_eq!(bench.drive(|drive| drive.sector(3)), [0x5a; 512]);
 }

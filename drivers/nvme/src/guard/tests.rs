@@ -28,7 +28,7 @@ fn pass(model: &Model, disks: &mut [Disk<Window>], now: &mut u64, us: u64) {
 fn ended(disk: &mut Disk<Window>) -> Vec<(u32, Outcome)> {
     let mut ended = vec![];
     while let Some(done) = disk.poll_done() {
-        ended.push((done.request.ticket, done.outcome));
+        ended.push((done.ticket, done.outcome));
     }
     ended.sort_unstable_by_key(|&(ticket, _)| ticket);
     ended

@@ -201,7 +201,7 @@ fn what_is_written_is_what_the_disk_gets_and_what_it_reads_is_what_we_get() {
             assert_eq!(address.map(|address| address % 512), Some(0));
             serve(&device, 0, &mut medium);
             let mut done = disk.poll_done().expect("done");
-            assert_eq!((done.request, done.outcome), (write, Outcome::Done));
+            assert_eq!((done.ticket, done.outcome), (write.ticket, Outcome::Done));
             assert!(disk.lent(9, |_| ()).is_none());
             done.frame.buffer_mut().fill(0);
             let read = Request {
@@ -211,7 +211,7 @@ fn what_is_written_is_what_the_disk_gets_and_what_it_reads_is_what_we_get() {
             one(&mut disk, &device, read, done.frame);
             serve(&device, 0, &mut medium);
             let mut done = disk.poll_done().expect("done");
-            assert_eq!((done.request, done.outcome), (read, Outcome::Done));
+            assert_eq!((done.ticket, done.outcome), (read.ticket, Outcome::Done));
             assert_eq!(done.frame.buffer_mut()[data..data + bytes], pattern);
             assert!(
                 done.frame.buffer_mut()[..data]
@@ -340,7 +340,7 @@ fn merged(is_bad: impl Fn(u64) -> bool) -> (Vec<u64>, usize) {
         while let Some(done) = disk.poll_done() {
             back += 1;
             if done.outcome == Outcome::Medium {
-                failed.push(done.request.lba);
+                failed.push(done.ticket.into());
             }
         }
     }
@@ -385,9 +385,7 @@ fn requests_that_come_while_a_suspect_is_alone_wait_for_it() {
     assert_eq!(device.fetch(QUEUE, usize::MAX), 1);
     assert_eq!(asked(&device, 0).1, 5);
     serve(&device, 0, &mut BTreeMap::new());
-    let done = disk
-        .poll_done()
-        .map(|done| (done.request.ticket, done.outcome));
+    let done = disk.poll_done().map(|done| (done.ticket, done.outcome));
     assert_eq!(done, Some((0, Outcome::Done)));
     disk.kick();
     assert_eq!(device.fetch(QUEUE, usize::MAX), 2);
@@ -494,8 +492,8 @@ fn a_thousand_requests_wait_for_a_ring_of_4_and_reach_the_disk_in_order() {
             }
             while let Some(done) = disk.poll_done() {
                 assert_eq!(done.outcome, Outcome::Done);
-                let lba = done.request.lba;
-                assert_eq!(medium[&lba], [done.request.ticket as u8; 512]);
+                let lba = u64::from(done.ticket % SECTORS as u32);
+                assert_eq!(medium[&lba], [done.ticket as u8; 512]);
                 ours.push(done.frame);
                 back += 1;
             }
@@ -602,7 +600,7 @@ fn a_disk_that_gives_up_returns_everything_as_a_fault_and_takes_nothing_more() {
     let mut tickets = vec![];
     while let Some(done) = disk.poll_done() {
         assert_eq!(done.outcome, Outcome::Fault);
-        tickets.push(done.request.ticket);
+        tickets.push(done.ticket);
     }
     tickets.sort_unstable();
     assert_eq!(tickets, [0, 1, 2, 3, 4, 5, 6, 7]);

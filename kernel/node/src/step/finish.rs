@@ -32,11 +32,11 @@ impl<N: Nic, D: Disk> Node<N, D> {
     #[inline(always)]
     fn finish_one(&mut self, now: Instant, index: usize, done: Done) {
         let Done {
-            request,
+            ticket,
             outcome,
             frame,
         } = done;
-        let mark = Mark(request.ticket);
+        let mark = Mark(ticket);
         if outcome == Outcome::Done {
             if mark.is_read() {
                 // No place in the fence, no copies: what `settle` would come to.
@@ -46,27 +46,19 @@ impl<N: Nic, D: Disk> Node<N, D> {
                 return self.written(now, frame, mark);
             }
         }
-        self.finish_other(
-            now,
-            index,
-            mark,
-            Done {
-                request,
-                outcome,
-                frame,
-            }
-            .apart(),
-        );
+        self.finish_other(now, index, mark, outcome, frame);
     }
 
     /// What is not simply a read or a write that went well.
     #[inline(never)]
-    fn finish_other(&mut self, now: Instant, index: usize, mark: Mark, done: Done) {
-        let Done {
-            request,
-            outcome,
-            frame,
-        } = done;
+    fn finish_other(
+        &mut self,
+        now: Instant,
+        index: usize,
+        mark: Mark,
+        outcome: Outcome,
+        frame: Frame,
+    ) {
         match mark {
             Mark::EARLY => return drop(frame),
             Mark::STATE => return self.kept(now, frame, outcome),
@@ -80,13 +72,9 @@ impl<N: Nic, D: Disk> Node<N, D> {
             Work::Read => self.settle(now, frame, mark, outcome),
             // Or it would have been simple.
             Work::Write => self.settle(now, frame, mark, outcome),
-            Work::Verify if outcome == Outcome::Done => {
-                self.verify(now, frame, mark, Some(request.apart()))
-            }
+            Work::Verify if outcome == Outcome::Done => self.verify(now, frame, mark),
             Work::Verify => self.settle(now, frame, mark, outcome),
-            Work::Discard if outcome == Outcome::Done => {
-                self.discard(now, frame, mark, Some(request.apart()));
-            }
+            Work::Discard if outcome == Outcome::Done => self.discard(now, frame, mark),
             Work::Discard => self.settle(now, frame, mark, outcome),
             Work::Flush | Work::Carry => self.flushed(now, index, frame, mark, outcome),
             Work::Farewell => self.release(now, frame),

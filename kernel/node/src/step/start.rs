@@ -12,14 +12,16 @@ use io::{Disk, Frame, Instant, Nic, Op, Outcome, Request, WIRE_BYTES};
 impl<N: Nic, D: Disk> Node<N, D> {
     /// Starts any request for sectors that was taken over.
     #[inline(never)]
-    pub(super) fn start_other(&mut self, now: Instant, frame: Frame, export: u8, io: Io) {
+    pub(super) fn start_other(&mut self, now: Instant, mut frame: Frame, export: u8, io: Io) {
+        // What is done in parts has not begun.
+        frame.set_progress(0);
         let disk = usize::from(self.exports[usize::from(export)].volume.disk);
         match io.op {
             IoOp::Read => {
                 let mark = Mark::new(export, Work::Read);
                 self.submit(now, frame, mark, Op::Read, io.lba, io.sectors, io.data);
             }
-            IoOp::Verify => self.verify(now, frame, Mark::new(export, Work::Verify), None),
+            IoOp::Verify => self.verify(now, frame, Mark::new(export, Work::Verify)),
             IoOp::Flush => {
                 let mark = Mark::new(export, Work::Flush);
                 if self.stations[disk].volatile {
@@ -61,7 +63,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
                 let mark = Mark::fenced(export, work, ticket);
                 match work {
                     Work::Write => self.write(now, frame, mark, io),
-                    _ => self.discard(now, frame, mark, None),
+                    _ => self.discard(now, frame, mark),
                 }
             }
             Passage::Wait(ticket) => {
@@ -82,7 +84,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
     /// Runs what changes the disk, now that every older one in its way is answered.
     pub(super) fn start_change(&mut self, now: Instant, frame: Frame, mark: Mark) {
         if mark.work() == Work::Discard {
-            return self.discard(now, frame, mark, None);
+            return self.discard(now, frame, mark);
         }
         let io = aoe::io_of(frame.wire(), frame.len()).expect("admitted, so it parses");
         self.write(now, frame, mark, &io);
@@ -95,44 +97,36 @@ impl<N: Nic, D: Disk> Node<N, D> {
 
     /// Reads the next part of a verify into the frame, where nobody looks at it.
     #[inline(never)]
-    pub(super) fn verify(&mut self, now: Instant, frame: Frame, mark: Mark, last: Option<Request>) {
+    pub(super) fn verify(&mut self, now: Instant, mut frame: Frame, mark: Mark) {
         let io = aoe::io_of(frame.wire(), frame.len()).expect("admitted, so it parses");
-        let first = self.exports[mark.export()].volume.first;
-        let done = last.map_or(0, |last| {
-            last.lba + u64::from(last.sectors) - first - io.lba
-        });
-        let left = u64::from(io.sectors).saturating_sub(done);
+        let done = frame.progress();
+        let left = io.sectors.saturating_sub(done);
         if left == 0 {
             return self.settle(now, frame, mark, Outcome::Done);
         }
         let room = (WIRE_BYTES - usize::from(io.data)) / io::SECTOR_BYTES;
-        let sectors = left.min(room as u64) as u32;
-        self.submit(now, frame, mark, Op::Read, io.lba + done, sectors, io.data);
+        let sectors = left.min(room as u32);
+        frame.set_progress(done + sectors);
+        let lba = io.lba + u64::from(done);
+        self.submit(now, frame, mark, Op::Read, lba, sectors, io.data);
     }
 
     /// Discards the next piece of the frame's ranges.
     #[inline(never)]
-    pub(super) fn discard(
-        &mut self,
-        now: Instant,
-        frame: Frame,
-        mark: Mark,
-        last: Option<Request>,
-    ) {
+    pub(super) fn discard(&mut self, now: Instant, mut frame: Frame, mark: Mark) {
         let volume = &self.exports[mark.export()].volume;
         let geometry = self.stations[usize::from(volume.disk)].disk.geometry();
         let io = aoe::io_of(frame.wire(), frame.len()).expect("admitted, so it parses");
-        let end = last.map(|last| last.lba + u64::from(last.sectors) - volume.first);
-        match (
-            next_piece(io.carried(frame.wire()), mark.range(), end),
-            geometry.discard,
-        ) {
+        let piece = next_piece(io.carried(frame.wire()), mark.range(), frame.progress());
+        match (piece, geometry.discard) {
             (None, _) => self.written_aside(now, frame, mark),
             // It could when the request was admitted; it has changed since.
             (Some(_), None) => self.settle(now, frame, mark, Outcome::Unsupported),
-            (Some((range, lba, sectors)), Some(limits)) => {
-                let sectors = sectors.min(limits.sectors_max.max(1));
+            (Some((range, lba, done, left)), Some(limits)) => {
+                let sectors = left.min(limits.sectors_max.max(1));
                 let mark = mark.at_range(range);
+                frame.set_progress(done + sectors);
+                let lba = lba + u64::from(done);
                 self.submit(now, frame, mark, Op::Discard, lba, sectors, 0);
             }
         }
@@ -240,19 +234,16 @@ impl<N: Nic, D: Disk> Node<N, D> {
     }
 }
 
-/// The next piece of a discard: the number of its range, where it begins, and how
-/// much of the range is left. `end` is how far the range with number `range` has
-/// come, if it has begun.
-fn next_piece(data: &[u8], range: usize, end: Option<u64>) -> Option<(usize, u64, u32)> {
+/// The next piece of a discard: the number of its range, where that begins, how much of
+/// it is done and how much is left. `done` is that of the range with number `range`.
+fn next_piece(data: &[u8], range: usize, done: u32) -> Option<(usize, u64, u32, u32)> {
     let mut ranges = aoe::discard_ranges(data).enumerate().skip(range);
     let (number, (lba, sectors)) = ranges.next()?;
-    let done = end.map_or(0, |end| end.saturating_sub(lba));
-    match u32::try_from(done) {
-        Ok(done) if done < sectors => Some((number, lba + u64::from(done), sectors - done)),
-        _ => ranges
-            .next()
-            .map(|(number, (lba, sectors))| (number, lba, sectors)),
+    if done < sectors {
+        return Some((number, lba, done, sectors - done));
     }
+    let (number, (lba, sectors)) = ranges.next()?;
+    Some((number, lba, 0, sectors))
 }
 
 /// Whether two admitted requests would change the disk in the same way. The fence

@@ -111,7 +111,7 @@ impl io::Disk for Drive {
             frame.buffer_mut()[from..from + ended.data.len()].copy_from_slice(&ended.data);
         }
         Some(Done {
-            request,
+            ticket: request.ticket,
             outcome: ended.outcome,
             frame,
         })

@@ -67,6 +67,8 @@ pub struct Driven<D, V> {
     numbers: Vec<u32>,
     /// Requests that the driver was given and has not given back.
     held: usize,
+    /// Which of them are flushes.
+    flushes: Vec<u32>,
     bells: u64,
     has_tripped: bool,
 }
@@ -90,6 +92,7 @@ impl<D: Disk, V: DiskDevice> Driven<D, V> {
             jobs: Vec::new(),
             numbers: Vec::new(),
             held: 0,
+            flushes: Vec::new(),
             bells: 0,
             has_tripped: false,
         }
@@ -194,6 +197,9 @@ impl<D: Disk, V: DiskDevice> Disk for Driven<D, V> {
     fn submit(&mut self, request: Request, mut frame: Frame) {
         crate::disk::blank(&request, &mut frame);
         self.held += 1;
+        if request.op == Op::Flush {
+            self.flushes.push(request.ticket);
+        }
         let mut spindle = self.spindle.borrow_mut();
         spindle.unpublished += 1;
         spindle.with_driver = self.held;
@@ -207,8 +213,12 @@ impl<D: Disk, V: DiskDevice> Disk for Driven<D, V> {
             self.answer();
         }
         let mut done = self.disk.poll_done()?;
-        if self.slip == Some(Slip::Vouched) && self.has_tripped && done.request.op == Op::Flush {
-            done.outcome = Outcome::Done;
+        let flush = self.flushes.iter().position(|flush| *flush == done.ticket);
+        if let Some(flush) = flush {
+            self.flushes.swap_remove(flush);
+            if self.slip == Some(Slip::Vouched) && self.has_tripped {
+                done.outcome = Outcome::Done;
+            }
         }
         self.held -= 1;
         self.spindle.borrow_mut().with_driver = self.held;
