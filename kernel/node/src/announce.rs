@@ -65,7 +65,7 @@ impl Announcer {
     /// Whether something is due now.
     #[inline]
     pub fn is_due(&self) -> bool {
-        self.due != [0; 4]
+        self.due.iter().any(|word| *word != 0)
     }
 
     /// The next export to announce; from now on it counts as announced.
