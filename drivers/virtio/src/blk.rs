@@ -99,6 +99,9 @@ pub struct Blk<T = Bus> {
     ended: VecDeque<Done>,
     /// A chain is a table in the frame and takes one descriptor of the ring.
     indirect: bool,
+    /// It is, in a disk in service that has no suspect alone: reads and writes are
+    /// simply lent.
+    plain: bool,
     /// The disk says truly how much it wrote (virtio 1.2, 2.7.8.3: those before
     /// 1.0 often do not).
     honest_lengths: bool,
@@ -203,6 +206,7 @@ impl<T: Transport> Blk<T> {
             guilty: 0,
             ended: VecDeque::with_capacity(frames),
             indirect,
+            plain: indirect,
             honest_lengths: features & feature::VERSION_1 != 0,
             features,
             geometry,
@@ -264,7 +268,7 @@ impl<T: Transport> Blk<T> {
 
     #[inline(always)]
     fn fits(&self) -> bool {
-        !self.alone && self.ring.room() > 0
+        !self.alone && self.ring.has_room()
     }
 
     #[cold]
@@ -320,7 +324,7 @@ impl<T: Transport> Blk<T> {
         }
         if let Some((request, frame)) = self.backlog.pop_front() {
             self.suspects -= 1;
-            (self.alone, self.odd) = (true, true);
+            (self.alone, self.odd, self.plain) = (true, true, false);
             self.lend(request, frame);
         }
     }
@@ -335,7 +339,7 @@ impl<T: Transport> Blk<T> {
             self.suspects += 1;
             return None;
         }
-        (self.alone, self.odd) = (false, self.asked);
+        (self.alone, self.odd, self.plain) = (false, self.asked, self.indirect);
         self.guilty = if failed { self.guilty + 1 } else { 0 };
         if self.guilty >= GUILTY_MAX {
             for (request, frame) in self.backlog.drain(..self.suspects) {
@@ -354,12 +358,18 @@ impl<T: Transport> Blk<T> {
     }
 
     /// Lends a request to the disk. There is room in the ring.
-    #[inline(always)]
     fn lend(&mut self, request: Request, frame: Frame) {
         let moves = matches!(request.op, Op::Read | Op::Write);
-        if !moves || !self.indirect {
-            return self.lend_rare(request.apart(), frame);
+        if moves && self.indirect {
+            self.lend_plain(request, frame);
+        } else {
+            self.lend_rare(request, frame);
         }
+    }
+
+    /// As [`Self::lend`], a read or a write as a table.
+    #[inline(always)]
+    fn lend_plain(&mut self, request: Request, frame: Frame) {
         let (kind, data) = data(&request);
         let (mark, frame) = self.prepare(request, frame, kind, request.lba);
         self.ring.push_table(frame, mark, [HEAD, data, TAIL], TABLE);
@@ -497,8 +507,8 @@ impl<T: Transport> Disk for Blk<T> {
     #[inline(always)]
     fn submit(&mut self, request: Request, frame: Frame) {
         let moves = matches!(request.op, Op::Read | Op::Write);
-        if moves && self.service.is_running() && self.backlog.is_empty() && self.fits() {
-            self.lend(request, frame);
+        if moves && self.plain && self.backlog.is_empty() && self.ring.has_room() {
+            self.lend_plain(request, frame);
         } else {
             self.submit_rare(request.apart(), frame);
         }
@@ -571,6 +581,7 @@ impl<T: Transport> Disk for Blk<T> {
             (self.suspects, self.alone, self.odd) = (0, false, self.asked);
         }
         if !self.service.is_running() {
+            self.plain = false;
             return false;
         }
         self.look_for_silence();

@@ -118,7 +118,11 @@ pub(crate) enum Broken {
 /// Every chain has room for as many descriptors as the longest that is ever pushed, side
 /// by side. So the chains that are free are all there is to keep in order, by the number
 /// of their first descriptor.
-pub(crate) struct Ring<M: 'static> {
+///
+/// `IN_TURN`, nothing is kept: chain follows chain as index follows index, for a device
+/// that returns them mostly in the order in which it got them, as cards do. One that does
+/// not may (nobody has promised it), but until the next in turn is back there is no room.
+pub(crate) struct Ring<M: 'static, const IN_TURN: bool = false> {
     /// Address; length, flags, next.
     descriptors: Circle<[AtomicU64; 2]>,
     /// Flags, index.
@@ -139,10 +143,11 @@ pub(crate) struct Ring<M: 'static> {
     ours: Circle<Ours<M>>,
     /// Descriptors of a chain.
     pieces: u16,
-    /// How many chains there are, and how many of them are free.
+    /// How many chains there are.
     chains: u16,
+    /// Unless they go in turn: how many of them are free, and the first of these. What
+    /// was returned last is lent first: it is still in the cache.
     free: u16,
-    /// The first free one. What was returned last is lent first: it is still in the cache.
     free_head: u16,
     /// How many chains came back by [`Ring::reclaim`].
     reclaimed: u16,
@@ -173,7 +178,7 @@ struct Ours<M> {
     mark: M,
 }
 
-impl<M: Copy + Default> Ring<M> {
+impl<M: Copy + Default, const IN_TURN: bool> Ring<M, IN_TURN> {
     /// A ring of `size` entries (a power of two) for chains of up to `pieces` in
     /// `memory`, which is zeroed, aligned to [`ALIGN`] and as large as [`Layout`] says.
     ///
@@ -198,6 +203,10 @@ impl<M: Copy + Default> Ring<M> {
         let (used, rest) = used.split_at_mut(2 * HEAD_WORDS);
         let (used_elements, rest) = rest.split_at_mut(usize::from(size) * 8);
         let (available_event, _) = rest.split_at_mut(2);
+        assert!(
+            !IN_TURN || pieces.is_power_of_two(),
+            "chains of {pieces} do not go in turn"
+        );
         let ring = Self {
             descriptors: Circle::new(words(descriptors)),
             available: one(available),
@@ -232,8 +241,22 @@ impl<M: Copy + Default> Ring<M> {
             armed: false,
             broken: None,
         };
+        if IN_TURN {
+            // What is made available at each index, for ever.
+            for index in 0..size {
+                let chain = ring.turn(index) & (size - 1);
+                ring.heads.at(index).store(chain, Relaxed);
+            }
+        }
         ring.be_quiet();
         ring
+    }
+
+    /// The chain that goes with an available index, if they go in turn: a number that
+    /// goes round, too.
+    #[inline(always)]
+    fn turn(&self, index: u16) -> u16 {
+        index.wrapping_mul(self.pieces)
     }
 
     /// Where the device finds it.
@@ -247,10 +270,20 @@ impl<M: Copy + Default> Ring<M> {
         self.chains
     }
 
-    /// How many more frames it can take.
+    /// How many frames it has no chain lent for.
     #[inline]
     pub fn room(&self) -> u16 {
-        self.free
+        self.chains - self.lent()
+    }
+
+    /// Whether it can take one more.
+    #[inline(always)]
+    pub fn has_room(&self) -> bool {
+        if IN_TURN {
+            self.ours.at(self.turn(self.pushed)).frame.is_none()
+        } else {
+            self.free > 0
+        }
     }
 
     /// How many frames the device has, or will have with the next publication.
@@ -286,8 +319,9 @@ impl<M: Copy + Default> Ring<M> {
             "{count} pieces, where a chain has {most}"
         );
         let head = self.head();
-        for (piece, next) in pieces.iter().zip(head + 1..) {
-            let chained = if next < head + count { NEXT } else { 0 };
+        let first = head & (self.place.size - 1);
+        for (piece, next) in pieces.iter().zip(first + 1..) {
+            let chained = if next < first + count { NEXT } else { 0 };
             let words = encode(&frame, piece, chained, next);
             self.write_descriptor(next - 1, words);
         }
@@ -352,24 +386,30 @@ impl<M: Copy + Default> Ring<M> {
         self.lend(head, frame, mark);
     }
 
-    /// The first free chain.
+    /// The chain that is lent next.
     #[inline(always)]
     fn head(&self) -> u16 {
-        assert!(self.free > 0, "a frame for a ring without room");
-        self.free_head
+        assert!(self.has_room(), "a frame for a ring without room");
+        if IN_TURN {
+            self.turn(self.pushed)
+        } else {
+            self.free_head
+        }
     }
 
     /// Lends it: its descriptors are written.
     #[inline(always)]
     fn lend(&mut self, head: u16, frame: Frame, mark: M) {
         let ours = self.ours.at_mut(head);
-        self.free_head = ours.next;
-        self.free -= 1;
         ours.frame = Some(frame);
         ours.batch = self.batch;
         ours.mark = mark;
-        // The device looks here only after the index below says so.
-        self.heads.at(self.pushed).store(head, Relaxed);
+        if !IN_TURN {
+            self.free_head = ours.next;
+            self.free -= 1;
+            // The device looks here only after the index below says so.
+            self.heads.at(self.pushed).store(head, Relaxed);
+        }
         self.pushed = self.pushed.wrapping_add(1);
     }
 
@@ -419,9 +459,11 @@ impl<M: Copy + Default> Ring<M> {
                 && let Some(frame) = ours.frame.take()
             {
                 self.taken = self.taken.wrapping_add(1);
-                ours.next = self.free_head;
-                self.free_head = id as u16;
-                self.free += 1;
+                if !IN_TURN {
+                    ours.next = self.free_head;
+                    self.free_head = id as u16;
+                    self.free += 1;
+                }
                 return Some(Returned {
                     frame,
                     written,

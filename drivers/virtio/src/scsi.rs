@@ -212,7 +212,7 @@ impl<T: Transport> Scsi<T> {
     }
 
     fn fits(&self) -> bool {
-        self.ring.room() > 0
+        self.ring.has_room()
     }
 
     fn lend_waiting(&mut self) {

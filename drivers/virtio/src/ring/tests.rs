@@ -9,11 +9,11 @@ use crate::{DeviceId, Resources};
 use std::vec;
 use std::vec::Vec;
 
-struct Bench {
+struct Bench<const IN_TURN: bool = false> {
     machine: Machine,
     device: Device,
     registers: Registers,
-    ring: Ring<usize>,
+    ring: Ring<usize, IN_TURN>,
 }
 
 /// A running device with one ring that the test drives itself.
@@ -22,7 +22,12 @@ fn bench(queue_max: u16, event_idx: bool, indirect: bool) -> Bench {
 }
 
 /// As [`bench`], with chains of up to `pieces` descriptors.
-fn bench_of(queue_max: u16, pieces: u16, event_idx: bool, indirect: bool) -> Bench {
+fn bench_of<const IN_TURN: bool>(
+    queue_max: u16,
+    pieces: u16,
+    event_idx: bool,
+    indirect: bool,
+) -> Bench<IN_TURN> {
     let mut machine = Machine::new(io::FRAMES_MAX);
     let mut profile = Profile::new(DeviceId::BLOCK, vec![]);
     profile.queue_max = queue_max;
@@ -53,7 +58,7 @@ const WHOLE: [Piece; 1] = [Piece {
     device_writes: true,
 }];
 
-impl Bench {
+impl<const IN_TURN: bool> Bench<IN_TURN> {
     fn kick(&mut self) {
         if self.ring.publish() {
             self.registers.notify(0);
@@ -232,56 +237,61 @@ fn nothing_new_never_rings() {
 
 #[test]
 fn every_frame_comes_back_with_its_mark_in_whatever_order_the_device_likes() {
-    for (seed, indirect) in [(1, false), (2, true)] {
-        let mut random = Random(seed);
-        let most = if indirect { 1 } else { 3 };
-        let mut bench = bench_of(64, most, true, indirect);
-        assert_eq!(bench.ring.chains(), 64 / most);
-        let mut ours: Vec<Frame> = bench.machine.carve(80);
-        let mut expected = vec![None; 80];
-        let mut number = 0;
-        for _ in 0..5_000 {
-            for _ in 0..random.below(8) {
-                let pieces = 1 + random.below(3);
-                if bench.ring.room() == 0 || ours.is_empty() {
-                    break;
-                }
-                let frame = ours.swap_remove(random.below(ours.len()));
-                let slot = expected.iter().position(Option::is_none).expect("80");
-                expected[slot] = Some((frame.bus_address(), number));
-                let pieces: Vec<Piece> = (0..pieces)
-                    .map(|piece| Piece {
-                        at: 512 + piece * 512,
-                        bytes: 1 + random.below(512),
-                        device_writes: piece > 0,
-                    })
-                    .collect();
-                if indirect {
-                    bench.ring.push_indirect(frame, slot, &pieces, 16);
-                } else {
-                    bench.ring.push(frame, slot, &pieces);
-                }
-                number += 1;
+    in_whatever_order::<false>(1, 3, false);
+    in_whatever_order::<false>(2, 1, true);
+    in_whatever_order::<true>(3, 1, false);
+    in_whatever_order::<true>(4, 2, false);
+    in_whatever_order::<true>(5, 1, true);
+}
+
+fn in_whatever_order<const IN_TURN: bool>(seed: u64, most: u16, indirect: bool) {
+    let mut random = Random(seed);
+    let mut bench: Bench<IN_TURN> = bench_of(64, most, true, indirect);
+    assert_eq!(bench.ring.chains(), 64 / most);
+    let mut ours: Vec<Frame> = bench.machine.carve(80);
+    let mut expected = vec![None; 80];
+    let mut number = 0;
+    for _ in 0..5_000 {
+        for _ in 0..random.below(8) {
+            let pieces = 1 + random.below(if indirect { 3 } else { most.into() });
+            if !bench.ring.has_room() || ours.is_empty() {
+                break;
             }
-            bench.kick();
-            let in_hand = bench.device.fetch(0, random.below(10));
-            for left in (0..in_hand).rev().take(random.below(10)) {
-                bench.device.complete(0, random.below(left + 1), 7);
+            let frame = ours.swap_remove(random.below(ours.len()));
+            let slot = expected.iter().position(Option::is_none).expect("80");
+            expected[slot] = Some((frame.bus_address(), number));
+            let pieces: Vec<Piece> = (0..pieces)
+                .map(|piece| Piece {
+                    at: 512 + piece * 512,
+                    bytes: 1 + random.below(512),
+                    device_writes: piece > 0,
+                })
+                .collect();
+            if indirect {
+                bench.ring.push_indirect(frame, slot, &pieces, 16);
+            } else {
+                bench.ring.push(frame, slot, &pieces);
             }
-            for _ in 0..random.below(10) {
-                let Some(returned) = bench.ring.pop() else {
-                    break;
-                };
-                let mark = *bench.ring.mark(&returned);
-                let (address, _) = expected[mark].take().expect("was lent");
-                assert_eq!(returned.frame.bus_address(), address);
-                ours.push(returned.frame);
-            }
-            assert_eq!(ours.len() + usize::from(bench.ring.lent()), 80);
+            number += 1;
         }
-        assert!(number > 10_000, "{number} frames moved");
-        assert_eq!(bench.ring.broken(), None);
+        bench.kick();
+        let in_hand = bench.device.fetch(0, random.below(10));
+        for left in (0..in_hand).rev().take(random.below(10)) {
+            bench.device.complete(0, random.below(left + 1), 7);
+        }
+        for _ in 0..random.below(10) {
+            let Some(returned) = bench.ring.pop() else {
+                break;
+            };
+            let mark = *bench.ring.mark(&returned);
+            let (address, _) = expected[mark].take().expect("was lent");
+            assert_eq!(returned.frame.bus_address(), address);
+            ours.push(returned.frame);
+        }
+        assert_eq!(ours.len() + usize::from(bench.ring.lent()), 80);
     }
+    assert!(number > 10_000, "{number} frames moved");
+    assert_eq!(bench.ring.broken(), None);
 }
 
 #[test]
@@ -474,7 +484,7 @@ fn memory_smaller_than_the_ring_is_a_broken_invariant() {
     let mut machine = Machine::new(1);
     let bytes = Layout::of(16).bytes;
     let memory = machine.dma(bytes - 1, ALIGN).expect("lent");
-    Ring::<()>::new(memory, 16, 1, true);
+    Ring::<(), false>::new(memory, 16, 1, true);
 }
 
 #[test]

@@ -209,14 +209,14 @@ pub(crate) fn run(transport: &mut impl Transport) {
 
 /// Makes the ring for a queue: as large as the device allows, at most `chains` chains
 /// of up to `pieces` descriptors, and at least one.
-pub(crate) fn ring<M: Copy + Default>(
+pub(crate) fn ring<M: Copy + Default, const IN_TURN: bool>(
     transport: &mut impl Transport,
     queue: u16,
     chains: usize,
     pieces: u16,
     event_idx: bool,
     resources: &mut impl Resources,
-) -> Result<Ring<M>, Error> {
+) -> Result<Ring<M, IN_TURN>, Error> {
     let entries = chains * usize::from(pieces);
     let size = ring_size(transport.queue_max(queue), entries)
         .filter(|size| *size >= pieces)
