@@ -270,7 +270,7 @@ impl<M: Copy + Default, const IN_TURN: bool> Ring<M, IN_TURN> {
         self.chains
     }
 
-    /// How many frames it has no chain lent for.
+    /// How many frames it holds less than it can.
     #[inline]
     pub fn room(&self) -> u16 {
         self.chains - self.lent()
