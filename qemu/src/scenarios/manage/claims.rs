@@ -4,7 +4,7 @@
 //! says whose it is wherever somebody may look, and serves the other. When the first is
 //! gone the second takes over, and when the first comes back it is its turn to wait.
 //!
-//! An answer counts for a tenth of a second. A machine that is busier than that is no
+//! An answer has a twentieth of a second. A machine that is busier than that is no
 //! failure of the node: then the second was online before it yielded, or stays so and
 //! says that both are, and starts once more.
 
