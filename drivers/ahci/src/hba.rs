@@ -3,7 +3,8 @@
 //! All ports come up side by side, so an empty port costs a few milliseconds
 //! once and a drive that sleeps delays nobody but itself. Only where the
 //! controller staggers spin-up do drives start one after another: someone built
-//! a power supply for that.
+//! a power supply for that. Between [`begin`] and [`Start::finish`] there is time for
+//! the start of other devices.
 
 use crate::Disk;
 use crate::disk::Limits;
@@ -63,17 +64,23 @@ struct Rising<R> {
     drive_seen: bool,
 }
 
+/// A controller whose ports are on their way up.
+pub struct Start<R> {
+    /// In order of the ports, whichever is ready first.
+    rising: Vec<Result<Rising<R>, Error>>,
+    staggered: bool,
+    limits: Limits,
+}
+
 /// Brings up the controller and every drive it has.
 pub fn bring_up<S: Surroundings, C: Clock + Clone>(
     surroundings: &mut S,
     clock: &C,
 ) -> Vec<Result<Disk<S::Registers, C>, Error>> {
-    let mut results = Vec::new();
-    match take_over(surroundings, clock) {
-        Ok(found) => ports(surroundings, clock, &found, &mut results),
-        Err(error) => results.push(Err(error)),
+    match begin(surroundings, clock) {
+        Ok(start) => start.finish(clock),
+        Err(error) => Vec::from([Err(error)]),
     }
-    results
 }
 
 fn take_over<S: Surroundings, C: Clock>(surroundings: &mut S, clock: &C) -> Result<Found, Error> {
@@ -161,39 +168,62 @@ fn numbers(ports: u32) -> impl Iterator<Item = u8> {
     (0..PORTS_MAX as u8).filter(move |number| ports & 1 << number != 0)
 }
 
-fn ports<S: Surroundings, C: Clock + Clone>(
+/// Takes the controller over and lets its ports begin; waits for no drive.
+pub fn begin<S: Surroundings>(
     surroundings: &mut S,
-    clock: &C,
-    found: &Found,
-    results: &mut Vec<Result<Disk<S::Registers, C>, Error>>,
-) {
-    // Stays in order of the ports, whichever is ready first.
-    let mut rising: Vec<Result<Rising<S::Registers>, Error>> = numbers(found.ports)
-        .map(|number| prepare(surroundings, found, number))
-        .collect();
-    let limits = Limits {
-        slots: found.capabilities.slots(),
-        ncq: found.capabilities.has(Capabilities::NCQ),
-        wide_addresses: found.capabilities.has(Capabilities::WIDE_ADDRESSES),
-        frames: surroundings.frames(),
-        place: surroundings.place(),
-        has_interrupt: surroundings.has_interrupt(),
+    clock: &impl Clock,
+) -> Result<Start<S::Registers>, Error> {
+    let found = take_over(surroundings, clock)?;
+    let mut start = Start {
+        rising: numbers(found.ports)
+            .map(|number| prepare(surroundings, &found, number))
+            .collect(),
+        staggered: found.capabilities.has(Capabilities::STAGGERED_SPIN_UP),
+        limits: Limits {
+            slots: found.capabilities.slots(),
+            ncq: found.capabilities.has(Capabilities::NCQ),
+            wide_addresses: found.capabilities.has(Capabilities::WIDE_ADDRESSES),
+            frames: surroundings.frames(),
+            place: surroundings.place(),
+            has_interrupt: surroundings.has_interrupt(),
+        },
     };
-    let staggered = found.capabilities.has(Capabilities::STAGGERED_SPIN_UP);
-    // Ends, because every revival does.
-    while rising.iter().flatten().any(|port| port.ended.is_none()) {
-        let now = clock.now();
-        begin(&mut rising, staggered, now);
-        for port in rising.iter_mut().flatten() {
-            port.advance(now);
+    start.turn(clock.now());
+    Ok(start)
+}
+
+impl<R: Registers> Start<R> {
+    /// Waits until every port has come to an end, and returns what they hold.
+    pub fn finish<C: Clock + Clone>(mut self, clock: &C) -> Vec<Result<Disk<R, C>, Error>> {
+        // Ends, because every revival does.
+        while self
+            .rising
+            .iter()
+            .flatten()
+            .any(|port| port.ended.is_none())
+        {
+            self.turn(clock.now());
+            spin_loop();
         }
-        spin_loop();
+        let limits = &self.limits;
+        let disk = |port: Result<Rising<R>, Error>| {
+            port.map_or_else(
+                |error| Some(Err(error)),
+                |port| port.into_disk(clock, limits),
+            )
+        };
+        self.rising.into_iter().filter_map(disk).collect()
     }
-    for port in rising {
-        results.extend(port.map_or_else(
-            |error| Some(Err(error)),
-            |port| port.into_disk(clock, &limits),
-        ));
+
+    /// Lets ports begin, all of them or the next one when none is on its way, and looks
+    /// at those that have.
+    fn turn(&mut self, now: Instant) {
+        for port in self.rising.iter_mut().flatten() {
+            port.advance(now);
+            if self.staggered && port.ended.is_none() {
+                break;
+            }
+        }
     }
 }
 
@@ -223,23 +253,13 @@ fn prepare<S: Surroundings>(
     })
 }
 
-/// Lets ports begin: all of them, or the next one when none is on its way.
-fn begin<R: Registers>(rising: &mut [Result<Rising<R>, Error>], staggered: bool, now: Instant) {
-    for port in rising.iter_mut().flatten() {
-        if port.revival.is_none() {
-            let seen = port.drive_seen;
-            port.revival = Some(Revival::first(&port.port, &port.table, seen, now));
-        }
-        if staggered && port.ended.is_none() {
-            break;
-        }
-    }
-}
-
 impl<R: Registers> Rising<R> {
     fn advance(&mut self, now: Instant) {
-        if let (Some(revival), None) = (&mut self.revival, &self.ended) {
-            self.ended = revival.advance(&self.port, &self.table, now);
+        let (port, table, seen) = (&self.port, &self.table, self.drive_seen);
+        let revival = &mut self.revival;
+        let revival = revival.get_or_insert_with(|| Revival::first(port, table, seen, now));
+        if self.ended.is_none() {
+            self.ended = revival.advance(port, table, now);
         }
     }
 

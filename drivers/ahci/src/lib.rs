@@ -1,9 +1,9 @@
 //! SATA disks behind an AHCI controller (AHCI 1.3.1), each port an [`io::Disk`].
 //!
 //! ```text
-//! attach ─► hba: take over, reset ─► revival (every port) ─► disk
-//!                                       ▲ after an error, a plug │
-//!                                       └────────────────────────┘
+//! begin ─► hba: take over, reset ─► revival (every port) ─► disk
+//!                                      ▲ after an error, a plug │
+//!                                      └────────────────────────┘
 //! ```
 //! A frame is lent to the drive as it is: its command table lies in its scratch
 //! and its data is one region, so nothing is copied or allocated. Whatever goes
@@ -38,12 +38,11 @@ mod tests;
 
 pub use disk::Disk;
 pub use error::Error;
-pub use hba::{Surroundings, bring_up};
+pub use hba::{Start, Surroundings, bring_up};
 pub use identify::{Rotation, Unusable};
 pub use registers::{Registers, Signature};
 pub use revival::NoDrive;
 
-use alloc::vec::Vec;
 use io::Clock;
 use pci::{Bar, ConfigSpace, DeviceMemory, Function, Ids, Known, Msi, Resources};
 
@@ -61,21 +60,18 @@ pub fn is_ahci(function: &Function) -> bool {
     [function.class, function.subclass, function.interface] == CLASS
 }
 
-/// Starts the controller and returns what its ports hold, in order of the
-/// ports. An empty port gives nothing; an [`Error`] ends the sentence
-/// `00:1f.2 ahci: ...`. Returns after some milliseconds, or when the slowest
-/// drive is ready. The clock stays with each disk, for its time limits.
+/// Takes the controller over and lets its drives start. What its ports hold, in order
+/// of the ports, comes from [`Start::finish`], which waits for the slowest drive; an
+/// empty port gives nothing, after some milliseconds. An [`Error`] ends the sentence
+/// `00:1f.2 ahci: ...`.
 #[cold]
-pub fn attach<C: Clock + Clone>(
+pub fn begin(
     function: &Function,
     config: &impl ConfigSpace,
     resources: &mut impl Resources,
-    clock: &C,
-) -> Vec<Result<Disk<DeviceMemory, C>, Error>> {
-    match Machine::new(function, config, resources) {
-        Ok(mut machine) => bring_up(&mut machine, clock),
-        Err(error) => Vec::from([Err(error)]),
-    }
+    clock: &impl Clock,
+) -> Result<Start<DeviceMemory>, Error> {
+    hba::begin(&mut Machine::new(function, config, resources)?, clock)
 }
 
 /// A controller on the PCI bus.

@@ -3,7 +3,8 @@
 //! Before any memory is given away, everything on PCI loses its right to DMA: a
 //! network boot may have left a card receiving. Then each device that has a
 //! driver is started; one that can not be used costs a sentence with its name,
-//! never the start.
+//! never the start. SATA controllers begin before the others and are waited for in
+//! their turn: what shows that a port is empty is time.
 
 use crate::machine::{Machine, PciConfig};
 use crate::{arch, clock};
@@ -14,7 +15,7 @@ use io::Text;
 use log::{debug, warn};
 use metal::mmio::{self, Place};
 use node::{Attached, Origin};
-use pci::{Function, Register};
+use pci::{DeviceMemory, Function, Register};
 use virtio::{Blk, Bus, DeviceId, Error, MmioTransport, Net, PciTransport, Scsi, Transport};
 
 /// What was found, in order of address.
@@ -139,8 +140,13 @@ pub fn devices(machine: &mut Machine<'_>, command_line: &[u8]) -> Found {
             "ports"
         };
         debug!("PCI's configuration space is reached by {place}");
+        let sata: Vec<_> = pci::functions(config)
+            .filter(ahci::is_ahci)
+            .map(|function| ahci::begin(&function, config, machine, &CLOCK))
+            .collect();
+        let mut sata = sata.into_iter();
         for function in pci::functions(config) {
-            on_pci(&mut found, &function, config, machine);
+            on_pci(&mut found, &function, config, machine, &mut sata);
         }
     }
     for_places(machine.config.is_some(), command_line, &mut |place| {
@@ -150,6 +156,12 @@ pub fn devices(machine: &mut Machine<'_>, command_line: &[u8]) -> Found {
     });
     found
 }
+
+/// The clock of the SATA disks.
+const CLOCK: Time = Time(clock::now);
+
+/// A SATA controller that has begun.
+type Sata = Result<ahci::Start<DeviceMemory>, ahci::Error>;
 
 /// Who drives a function.
 enum Driver {
@@ -199,8 +211,15 @@ impl Driver {
     }
 }
 
+/// Starts the device behind a function. The next of `sata` is its controller if it is one.
 #[cold]
-fn on_pci(found: &mut Found, function: &Function, config: &PciConfig, machine: &mut Machine<'_>) {
+fn on_pci(
+    found: &mut Found,
+    function: &Function,
+    config: &PciConfig,
+    machine: &mut Machine<'_>,
+    sata: &mut dyn Iterator<Item = Sata>,
+) {
     let Some(driver) = Driver::of(function) else {
         if matches!(function.class, 1 | 2) {
             debug!(
@@ -212,7 +231,12 @@ fn on_pci(found: &mut Found, function: &Function, config: &PciConfig, machine: &
     };
     match driver {
         Driver::Ahci => {
-            for result in ahci::attach(function, config, machine, &Time(clock::now)) {
+            let results = match sata.next() {
+                Some(Ok(start)) => start.finish(&CLOCK),
+                Some(Err(error)) => Vec::from([Err(error)]),
+                None => Vec::new(),
+            };
+            for result in results {
                 match result {
                     Ok(disk) => found.add(AnyDisk::Ahci(disk)),
                     Err(error) if error.is_only_a_remark() => {

@@ -46,6 +46,41 @@ fn empty_ports_cost_milliseconds_all_together() {
 }
 
 #[test]
+fn ports_come_up_while_others_start() {
+    for (others_us, staggered) in [
+        (0, false),
+        (20_000, false),
+        (1_200_000, false),
+        (1_200_000, true),
+    ] {
+        let model = Model::new(Settings {
+            ports: 6,
+            staggered,
+            ..Settings::default()
+        });
+        let mut slow = DriveModel::new("S1", 4096);
+        slow.spin_up_us = 300_000;
+        model.plug(1, slow);
+        model.plug(4, DriveModel::new("S4", 1024));
+        let start = crate::hba::begin(&mut model.clone(), &model).expect("it is well");
+        model.elapse(others_us);
+        let disks = start.finish(&model).into_iter();
+        let names = disks.map(|disk| disk.expect("a good drive").name().to_string());
+        let expected = ["00:1f.2 ahci port 1", "00:1f.2 ahci port 4"];
+        assert_eq!(names.collect::<Vec<_>>(), expected);
+    }
+    let model = Model::new(Settings {
+        ports: 6,
+        ..Settings::default()
+    });
+    let start = crate::hba::begin(&mut model.clone(), &model).expect("it is well");
+    model.elapse(20_000);
+    let then = model.now();
+    assert!(start.finish(&model).is_empty());
+    assert!(model.now() - then < 1_000, "empty ports had their time");
+}
+
+#[test]
 fn where_the_controller_staggers_no_two_drives_spin_up_at_once() {
     let drives = || (0..4).map(|port| (port, DriveModel::new("S", 1024)));
     let settings = Settings {
