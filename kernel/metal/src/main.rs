@@ -190,8 +190,10 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
     };
     // As random as a machine without a source can be: what a stranger on the
     // segment cannot know is how long the firmware took.
-    node.open_management(&config, &told, began ^ arch::tsc().rotate_left(32));
     node.ask_before_going_online(arch::tsc() ^ began.rotate_left(32));
+    // The first turn asks; people can wait for theirs while an answer is on its way.
+    engine::step(&mut node, clock.now());
+    node.open_management(&config, &told, began ^ arch::tsc().rotate_left(32));
     for warning in node.warnings() {
         warn!("{warning}");
     }
@@ -214,8 +216,6 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
     );
     heap::seal();
 
-    // The first turns send the announcements; people can wait for theirs.
-    engine::step(&mut node, clock.now());
     console::go_to_background();
     for line in node.banner(&told).lines() {
         info!("{line}");
