@@ -63,7 +63,7 @@ struct Slot {
     posted_at: Instant,
     len: u16,
     home: u8,
-    _unused: u8,
+    receives_again: u8,
     progress: u32,
     net_header: [u8; NET_HEADER_BYTES],
     wire: [u8; WIRE_BYTES],
@@ -200,6 +200,19 @@ impl Frame {
     /// Notes how far it is.
     pub fn set_progress(&mut self, sectors: u32) {
         self.slot_mut().progress = sectors;
+    }
+
+    /// Whether the frame is to receive again when it has been sent, without being
+    /// handed back first. Means nothing unless whoever sends it has just said so.
+    #[inline]
+    pub fn receives_again(&self) -> bool {
+        self.slot().receives_again != 0
+    }
+
+    /// Says so, or that it is to be handed back.
+    #[inline]
+    pub fn set_receives_again(&mut self, receives_again: bool) {
+        self.slot_mut().receives_again = receives_again.into();
     }
 
     #[inline]

@@ -34,6 +34,24 @@ pub trait Nic {
     /// Sends the frame's wire bytes. Seen by the device after the next kick.
     fn send(&mut self, frame: Frame);
 
+    /// As [`send`](Self::send), for a frame that is to receive again afterwards. A card
+    /// may see to that itself, unless the frame `is_wanted` back. True if it comes back
+    /// by [`poll_sent`](Self::poll_sent).
+    #[inline(always)]
+    fn send_off(&mut self, frame: Frame, is_wanted: impl FnOnce() -> bool) -> bool
+    where
+        Self: Sized,
+    {
+        let _ = is_wanted;
+        self.send(frame);
+        true
+    }
+
+    /// How many frames it sends that will not come back because it posts them itself.
+    fn leaving(&self) -> usize {
+        0
+    }
+
     /// A frame that the card has let go of.
     fn poll_sent(&mut self) -> Option<Frame>;
 

@@ -5,7 +5,7 @@ use crate::parcel::{self, Answer, Parcel};
 use crate::sleeper::Sleeper;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use io::{Disk, Done, Frame, Instant, Nic};
 use spin::Mutex;
 
@@ -39,6 +39,8 @@ struct Lane<N> {
     sending: usize,
     /// When its ring was last seen empty.
     seen_empty: Instant,
+    /// Counts frames that were sent and posted again here. The node reads it.
+    posted_again: &'static AtomicUsize,
 }
 
 /// A disk.
@@ -68,13 +70,14 @@ impl<N: Nic, D: Disk> Link<N, D> {
         }
     }
 
-    /// One more card; its number.
-    pub(crate) fn add_card(&self, nic: N) -> u8 {
+    /// One more card, with the count of what it posts again; its number.
+    pub(crate) fn add_card(&self, nic: N, posted_again: &'static AtomicUsize) -> u8 {
         let cards = &mut self.devices.lock().cards;
         cards.push(Lane {
             nic,
             sending: 0,
             seen_empty: Instant(0),
+            posted_again,
         });
         (cards.len() - 1) as u8
     }
@@ -211,10 +214,19 @@ impl<N: Nic, D: Disk> Devices<N, D> {
             card.seen_empty = now;
             // Ends: only what is on its way out can come back.
             while card.sending > 0
-                && let Some(frame) = card.nic.poll_sent()
+                && let Some(mut frame) = card.nic.poll_sent()
             {
                 card.sending -= 1;
-                self.out.empty.push(frame);
+                if frame.receives_again() {
+                    frame.set_posted_at(now);
+                    card.nic.post(frame);
+                    // Nobody else writes it.
+                    let count = card.posted_again.load(Ordering::Relaxed);
+                    card.posted_again
+                        .store(count.wrapping_add(1), Ordering::Relaxed);
+                } else {
+                    self.out.empty.push(frame);
+                }
             }
         }
     }

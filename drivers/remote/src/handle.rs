@@ -9,6 +9,7 @@ use crate::parcel::{self, Answer, Parcel};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use core::cell::RefCell;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use io::{Done, Frame, Geometry, Identity, Instant, Nic, Request, Text};
 
 /// What is on its way at the node's side.
@@ -24,6 +25,10 @@ pub struct Card<N: 'static, D: 'static> {
     index: u8,
     /// Whether it is the last, which hands over for all.
     is_last: bool,
+    /// Counts frames that were sent and will not come back here, and of these those
+    /// that the other side has posted.
+    sent_off: usize,
+    posted_again: &'static AtomicUsize,
     mac: [u8; 6],
     mtu: u16,
     link_up: bool,
@@ -66,6 +71,7 @@ impl<N: Nic, D: io::Disk> Way<N, D> {
     /// has them in.
     #[cold]
     pub fn card(&self, nic: N, is_last: bool) -> Card<N, D> {
+        let posted_again = Box::leak(Box::new(AtomicUsize::new(0)));
         Card {
             link: self.link,
             side: Rc::clone(&self.side),
@@ -75,7 +81,9 @@ impl<N: Nic, D: io::Disk> Way<N, D> {
             link_up: nic.link_up(),
             ring_frames: nic.ring_frames(),
             name: Text::new(nic.name()),
-            index: self.link.add_card(nic),
+            sent_off: 0,
+            posted_again,
+            index: self.link.add_card(nic, posted_again),
         }
     }
 
@@ -92,6 +100,16 @@ impl<N: Nic, D: io::Disk> Way<N, D> {
             name: Text::new(disk.name()),
             index: self.link.add_disk(disk, under_way),
         }
+    }
+}
+
+impl<N: Nic, D: io::Disk> Card<N, D> {
+    /// Sends a frame, which comes back if it is wanted.
+    #[inline(never)]
+    fn hand_over(&mut self, mut frame: Frame, is_wanted: bool) {
+        self.sent_off = self.sent_off.wrapping_add(usize::from(!is_wanted));
+        frame.set_receives_again(!is_wanted);
+        self.side.borrow_mut().out.wire.push(frame);
     }
 }
 
@@ -138,9 +156,21 @@ impl<N: Nic, D: io::Disk> Nic for Card<N, D> {
         take(&mut self.side.borrow_mut().inn.wire, self.index)
     }
 
-    #[inline(never)]
     fn send(&mut self, frame: Frame) {
-        self.side.borrow_mut().out.wire.push(frame);
+        self.send_off(frame, || true);
+    }
+
+    /// What is not wanted is posted again where it was sent.
+    #[inline(always)]
+    fn send_off(&mut self, frame: Frame, is_wanted: impl FnOnce() -> bool) -> bool {
+        let is_wanted = is_wanted();
+        self.hand_over(frame, is_wanted);
+        is_wanted
+    }
+
+    fn leaving(&self) -> usize {
+        let posted = self.posted_again.load(Ordering::Relaxed);
+        self.sent_off.wrapping_sub(posted)
     }
 
     #[inline(never)]

@@ -22,6 +22,9 @@
 //! rings are emptied before answers leave. How long a frame may have lain in a ring is
 //! noted on it here, where the ring is seen.
 //!
+//! **What was sent** receives again at its card without crossing twice: the node says at
+//! each frame that it sends whether it wants it back, and counts those it does not.
+//!
 //! **Rare calls** (links, sizes, a look at a write under way) go to the driver itself,
 //! under the lock that a turn holds, so they wait for the rest of a turn at most.
 //!

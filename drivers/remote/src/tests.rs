@@ -56,6 +56,8 @@ impl Bell {
 /// which looks at what is sent.
 struct FakeCard {
     number: u64,
+    /// It lets go of nothing that it sends.
+    holds: bool,
     left: u64,
     arrived: u64,
     empty: VecDeque<Frame>,
@@ -107,6 +109,9 @@ impl Nic for FakeCard {
         self.sent.push_back(frame);
     }
     fn poll_sent(&mut self) -> Option<Frame> {
+        if self.holds {
+            return None;
+        }
         self.sent.pop_front()
     }
     fn kick(&mut self) {}
@@ -232,6 +237,7 @@ fn link(
     let cards = (0..CARDS).map(|number| {
         let card = FakeCard {
             number,
+            holds: false,
             left: arriving,
             arrived: 0,
             empty: VecDeque::new(),
@@ -295,6 +301,7 @@ fn a_million_frames_cross_and_come_back_once_each_in_order_and_no_sleeper_misses
     });
     let mut expected = [0; CARDS as usize];
     let mut ended = 0;
+    let (mut wanted, mut came_back) = (0, 0);
     let (mut seed, mut sleeps) = (7, 0_u64);
     while ended < CARDS * EACH {
         let mut moved = false;
@@ -303,7 +310,9 @@ fn a_million_frames_cross_and_come_back_once_each_in_order_and_no_sleeper_misses
                 let (number, frame) = (u64::from(done.ticket), done.frame);
                 assert_eq!(!number_of(&frame), number, "once at its disk");
                 assert_eq!(number % DISKS, index as u64);
-                cards[usize::from(frame.home())].send(frame);
+                // One of three is wanted back.
+                let card = &mut cards[usize::from(frame.home())];
+                wanted += u64::from(card.send_off(frame, || ended % 3 == 0));
                 ended += 1;
                 moved = true;
             }
@@ -328,6 +337,7 @@ fn a_million_frames_cross_and_come_back_once_each_in_order_and_no_sleeper_misses
         for card in &mut cards {
             while let Some(frame) = card.poll_sent() {
                 card.post(frame);
+                came_back += 1;
                 moved = true;
             }
         }
@@ -368,9 +378,75 @@ fn a_million_frames_cross_and_come_back_once_each_in_order_and_no_sleeper_misses
     for answered in answered.iter() {
         assert_eq!(answered.load(Ordering::SeqCst), EACH);
     }
+    // Every frame receives again, or is on the way there.
+    link.turn(Instant(u64::MAX));
+    cards[1].kick();
+    for card in &mut cards {
+        while let Some(frame) = card.poll_sent() {
+            card.post(frame);
+            came_back += 1;
+        }
+    }
+    cards[1].kick();
+    link.turn(Instant(u64::MAX));
+    assert_eq!(
+        came_back, wanted,
+        "what is wanted comes back, and nothing else"
+    );
+    for (index, card) in cards.iter().enumerate() {
+        assert_eq!(card.leaving(), 0);
+        assert_eq!(link.with_nic(index as u8, |nic| nic.empty.len()), 32);
+    }
 }
 
 fn nobody() {}
+
+#[test]
+fn a_frame_that_nobody_wants_back_is_posted_where_it_was_sent_and_counted_until_then() {
+    let (link, mut cards, _disks, answered, _) = link([nobody, nobody], 4, 1, false);
+    link.turn(Instant(1));
+    cards[1].kick();
+    let frame = cards[0].poll_rx().expect("it arrived");
+    let empty = |link: &FakeLink| link.with_nic(0, |nic| nic.empty.len());
+    assert_eq!(empty(link), 1);
+    // A card that has stopped keeps what it was to send.
+    link.with_nic(0, |nic| nic.holds = true);
+    assert!(!cards[0].send_off(frame, || false));
+    assert_eq!(cards[0].leaving(), 1, "collected");
+    cards[1].kick();
+    assert_eq!(cards[0].leaving(), 1, "in the devices' mailbox");
+    link.turn(Instant(2));
+    assert_eq!(answered[0].load(Ordering::SeqCst), 1);
+    assert_eq!((cards[0].leaving(), empty(link)), (1, 1), "at the card");
+    assert_eq!(cards[1].leaving(), 0, "it is the other card's");
+    link.with_nic(0, |nic| nic.holds = false);
+    assert!(!link.turn(Instant(3)), "nothing crosses");
+    assert_eq!((cards[0].leaving(), empty(link)), (0, 2), "posted");
+    cards[1].kick();
+    assert!(cards[0].poll_sent().is_none());
+    // It says when it was posted.
+    let posted = link.with_nic(0, |nic| nic.empty.pop_back().map(|frame| frame.posted_at()));
+    assert_eq!(posted, Some(Instant(3)));
+}
+
+#[test]
+fn a_frame_that_is_wanted_back_comes_back_even_if_it_was_not_before() {
+    let (link, mut cards, ..) = link([nobody, nobody], 2, 2, false);
+    for round in 0..2 {
+        // It is posted in the first, and receives in the second.
+        link.turn(Instant(1));
+        link.turn(Instant(1));
+        cards[1].kick();
+        let frame = cards[0].poll_rx().expect("it arrived");
+        cards[1].poll_rx();
+        assert_eq!(cards[0].send_off(frame, || round == 1), round == 1);
+        cards[1].kick();
+    }
+    link.turn(Instant(2));
+    cards[1].kick();
+    assert!(cards[0].poll_sent().is_some());
+    assert_eq!(cards[0].leaving(), 0);
+}
 
 /// The fence needs it: an old copy of a write lies in the ring of card 1 when the answer
 /// to the write leaves by card 0, and what the host writes next comes in there. The node

@@ -176,6 +176,25 @@ impl Nic for AnyNic {
     }
 
     #[inline(always)]
+    fn send_off(&mut self, frame: Frame, is_wanted: impl FnOnce() -> bool) -> bool {
+        if let Self::Virtio(nic) = self {
+            nic.send_off(frame, is_wanted)
+        } else if let Self::Remote(card) = self {
+            card.send_off(frame, is_wanted)
+        } else {
+            self.send(frame);
+            true
+        }
+    }
+
+    fn leaving(&self) -> usize {
+        match self {
+            Self::Remote(card) => card.leaving(),
+            _ => 0,
+        }
+    }
+
+    #[inline(always)]
     fn poll_sent(&mut self) -> Option<Frame> {
         hot_nic!(self, nic => nic.poll_sent())
     }

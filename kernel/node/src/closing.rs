@@ -87,7 +87,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
             return false;
         }
         let Some(station) = self.stations.get(closing.flushed) else {
-            closing.is_done = self.ports.iter().all(|port| port.sending == 0);
+            closing.is_done = self.ports.iter().all(|port| port.leaving() == 0);
             return closing.is_done;
         };
         if !station.volatile {

@@ -60,6 +60,9 @@ pub struct FakeNic {
     pub changed: bool,
     /// Frames that were sent stay with the card.
     pub hold_sent: bool,
+    /// What is sent and not wanted back it posts again itself, with a kick. Every other
+    /// card does.
+    pub posts_again: bool,
     /// Frames lost because nothing was posted.
     pub missed: usize,
     /// What left, oldest first.
@@ -80,6 +83,7 @@ impl FakeNic {
             link: true,
             changed: false,
             hold_sent: false,
+            posts_again: index % 2 == 1,
             missed: 0,
             left: VecDeque::new(),
             name: format!("00:{:02x}.0 fake-net", index + 3),
@@ -148,6 +152,17 @@ impl Nic for FakeNic {
     }
 
     fn send(&mut self, frame: Frame) {
+        self.send_off(frame, || true);
+    }
+
+    fn leaving(&self) -> usize {
+        let all = self.sending.iter().chain(&self.sent);
+        all.filter(|frame| frame.receives_again()).count()
+    }
+
+    fn send_off(&mut self, mut frame: Frame, is_wanted: impl FnOnce() -> bool) -> bool {
+        let comes_back = !self.posts_again || is_wanted();
+        frame.set_receives_again(!comes_back);
         let wire = frame.wire();
         assert_eq!(
             frame.home(),
@@ -161,16 +176,25 @@ impl Nic for FakeNic {
         );
         assert_eq!(wire[6..12], self.mac(), "an answer has our address");
         self.sending.push(frame);
+        comes_back
     }
 
     fn poll_sent(&mut self) -> Option<Frame> {
         if self.hold_sent {
             return None;
         }
-        self.sent.pop_front()
+        let wanted = |frame: &Frame| !frame.receives_again();
+        let index = self.sent.iter().position(wanted)?;
+        self.sent.remove(index)
     }
 
     fn kick(&mut self) {
+        if !self.hold_sent {
+            let all = self.sent.drain(..);
+            let (again, sent): (Vec<Frame>, Vec<Frame>) = all.partition(Frame::receives_again);
+            self.posting.extend(again);
+            self.sent.extend(sent);
+        }
         self.posted.extend(self.posting.drain(..));
         for frame in self.sending.drain(..) {
             self.left.push_back(frame.wire().to_vec());

@@ -27,7 +27,8 @@ pub struct Port<N> {
     pub frames: usize,
     /// Of these, how many disks and queues hold.
     pub lent: usize,
-    /// Of these, how many are on their way out.
+    /// Of these, how many are on their way out and come back here; see
+    /// [`leaving`](Self::leaving).
     pub sending: usize,
     /// Frames kept back for answers that nobody lent us a frame for.
     pub spares: Vec<Frame>,
@@ -82,13 +83,21 @@ impl<N: Nic> Port<N> {
         self.send(frame);
     }
 
-    /// Sends a frame.
+    /// Sends a frame. It comes back if the spares want one: as many as are out of them
+    /// are always here, or on a way that ends here.
     #[inline(always)]
     pub fn send(&mut self, frame: Frame) {
-        self.sending += 1;
         self.traffic.sent += 1;
         self.traffic.sent_bytes += frame.len() as u64;
-        self.nic.send(frame);
+        let is_wanted = || self.spares.len() < self.spares_wanted;
+        if self.nic.send_off(frame, is_wanted) {
+            self.sending += 1;
+        }
+    }
+
+    /// How many frames are on their way out, whoever posts them afterwards.
+    pub fn leaving(&self) -> usize {
+        self.sending + self.nic.leaving()
     }
 
     /// Whether somebody who holds `held` frames of this port may have one more.
@@ -113,7 +122,7 @@ impl<N: Nic> Port<N> {
     /// Whether so much is on its way out that reception may stand still, or
     /// something waits for a spare: worth a look before the next interrupt.
     pub fn is_short(&self) -> bool {
-        self.sending > self.frames / 2 || !self.queries.is_empty() || self.announcer.is_due()
+        self.leaving() > self.frames / 2 || !self.queries.is_empty() || self.announcer.is_due()
     }
 
     /// Whether there is somebody to speak AoE to.

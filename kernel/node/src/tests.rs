@@ -1590,6 +1590,51 @@ fn an_order_to_stop_answers_what_was_taken_over_and_nothing_new() {
 }
 
 #[test]
+fn a_node_does_not_stop_before_its_last_answer_has_left_whoever_posts_the_frame_again() {
+    for posts_again in [false, true] {
+        let mut world = one_disk();
+        world.nic(0).posts_again = posts_again;
+        world.nic(0).hold_sent = true;
+        world.nic(0).deliver(&Ask::slot(0, 1).read(0, 1));
+        world.settle();
+        assert_eq!(world.node.ports[0].leaving(), 1);
+        assert_eq!(world.node.ports[0].sending, usize::from(!posts_again));
+        world.node.order(Order::PowerOff);
+        world.settle();
+        assert_eq!(world.node.closed(), None, "the card still has the answer");
+        world.nic(0).hold_sent = false;
+        world.pass(40_000);
+        assert_eq!(world.node.closed(), Some(Order::PowerOff));
+        assert_eq!(world.node.ports[0].leaving(), 0);
+        world.assert_all_frames_are_there();
+    }
+}
+
+/// The spares are all out, with a card that posts again what nobody wants back.
+#[test]
+fn spares_come_back_from_a_card_that_posts_again_what_it_has_sent() {
+    let world = World::build("shelf=5\nrw=all").disks(16);
+    let mut world = quiet(world.frames(limits::FRAMES_PER_PORT_MIN).start());
+    world.nic(0).posts_again = true;
+    let spares = world.node.ports[0].spares.len();
+    assert!(spares > 0);
+    let mut left = 0;
+    for round in 0..20 {
+        world.nic(0).hold_sent = true;
+        left += ask(&mut world, &Ask::everyone(round).config(0, b"")).len();
+        world.nic(0).deliver(&Ask::slot(0, round).read(0, 1));
+        world.settle();
+        world.nic(0).hold_sent = false;
+        world.settle();
+        left += world.left(0).len();
+        assert_eq!(left, 17 * (round as usize + 1));
+        assert_eq!(world.node.ports[0].spares.len(), spares);
+        assert_eq!(world.node.ports[0].leaving(), 0);
+        world.assert_all_frames_are_there();
+    }
+}
+
+#[test]
 fn every_disk_is_flushed_before_the_end_and_write_back_is_durable_then() {
     let mut world = World::build("shelf=5\nrw=all\ncache=writeback").disks(3);
     world = world.each_disk(|disk| disk.pace = Pace::Manual);

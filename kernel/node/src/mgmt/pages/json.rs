@@ -145,7 +145,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                     ",\"frames\":{},\"lent\":{},\"sending\":{},\"spare\":{}",
                     port.frames,
                     port.lent,
-                    port.sending,
+                    port.leaving(),
                     port.spares.len()
                 );
                 put!(

@@ -208,7 +208,7 @@ impl<N: Nic, D: Disk> View<'_, N, D> {
                 "gauge",
                 "Of these, on their way out.",
             ),
-            |port| Value::Count(port.sending as u64),
+            |port| Value::Count(port.leaving() as u64),
         ),
     ];
 
