@@ -33,7 +33,9 @@ pub fn step(node: &mut Node, now: Instant) -> bool {
     node.step(now)
 }
 
-/// One turn of the other processor's loop: [`remote::Link::turn`].
+/// One turn of the other processor's loop: [`remote::Link::turn`]. Not in line, or it
+/// would be compiled where it is called, for size.
+#[inline(never)]
 pub fn move_frames(link: &Link, now: Instant) -> bool {
     link.turn(now)
 }
