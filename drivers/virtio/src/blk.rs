@@ -339,7 +339,8 @@ impl<T: Transport> Blk<T> {
             self.suspects += 1;
             return None;
         }
-        (self.alone, self.odd, self.plain) = (false, self.asked, self.indirect);
+        (self.alone, self.odd) = (false, self.asked);
+        self.plain = self.indirect && self.service.is_running();
         self.guilty = if failed { self.guilty + 1 } else { 0 };
         if self.guilty >= GUILTY_MAX {
             for (request, frame) in self.backlog.drain(..self.suspects) {

@@ -392,6 +392,28 @@ fn requests_that_come_while_a_suspect_is_alone_wait_for_it() {
 }
 
 #[test]
+fn a_suspect_that_ends_behind_a_reset_does_not_open_the_disk_again() {
+    let (machine, device, mut disk) = start(profile(0), 8);
+    let mut frames = machine.carve(2);
+    let first = request(Op::Write, 5, 1, 0);
+    one(&mut disk, &device, first, frames.remove(0));
+    device.write(QUEUE, 0, 0, &[IO_ERROR]);
+    device.complete(QUEUE, 0, 1);
+    assert!(disk.poll_done().is_none());
+    disk.kick();
+    assert_eq!(device.fetch(QUEUE, usize::MAX), 1);
+    serve(&device, 0, &mut BTreeMap::new());
+    device.set_never_resets(true);
+    device.need_reset();
+    disk.tick(Instant(1));
+    let done = disk.poll_done().map(|done| (done.ticket, done.outcome));
+    assert_eq!(done, Some((0, Outcome::Done)));
+    disk.submit(request(Op::Write, 6, 1, 1), frames.remove(0));
+    let done = disk.poll_done().map(|done| (done.ticket, done.outcome));
+    assert_eq!(done, Some((1, Outcome::Fault)), "it is out of service");
+}
+
+#[test]
 fn a_disk_that_gives_up_lets_go_of_suspects() {
     let (machine, device, mut disk) = start(profile(0), 8);
     for (ticket, frame) in (0..3).zip(machine.carve(3)) {
