@@ -17,13 +17,13 @@ pub use wire::{Address, AtaRequest, Export, Identity, Reply, ata, command, hex};
 
 use crate::Failure;
 use crate::interface::Interface;
-use crate::network::{ETHERTYPE_AOE, Mac, Switch, Tap};
+use crate::network::{ETHERTYPE_AOE, Line, Mac, Switch, Tap};
 use crate::pattern::SECTOR_BYTES;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 use wire::{REQUEST, at, succeeded};
 
-/// An initiator, on a switch or on an interface of this machine.
+/// An initiator: on a switch, at a line, or on an interface of this machine.
 pub struct Client {
     link: Link,
     mac: Mac,
@@ -35,13 +35,15 @@ pub struct Client {
 /// Where its frames go.
 enum Link {
     Port(Tap),
+    Line(Line),
     Interface(Interface),
 }
 
 impl Link {
-    fn send(&self, frame: &[u8]) {
+    fn send(&mut self, frame: &[u8]) {
         match self {
             Self::Port(tap) => tap.send(frame),
+            Self::Line(line) => line.send(frame),
             Self::Interface(interface) => interface.send(frame),
         }
     }
@@ -49,6 +51,7 @@ impl Link {
     fn receive(&mut self, within: Duration) -> Option<Vec<u8>> {
         match self {
             Self::Port(tap) => tap.receive(within),
+            Self::Line(line) => line.receive(within),
             Self::Interface(interface) => interface.receive(within),
         }
     }
@@ -56,6 +59,7 @@ impl Link {
     fn drain(&mut self) {
         match self {
             Self::Port(tap) => drop(tap.drain()),
+            Self::Line(line) => while line.receive(Duration::ZERO).is_some() {},
             // Others may go on sending for ever.
             Self::Interface(interface) => {
                 let mut all = 0..DRAINED_MAX;
@@ -74,6 +78,12 @@ impl Client {
     /// An initiator with address `mac` on a new port of `switch`.
     pub fn new(switch: &Switch, mac: Mac) -> Self {
         Self::over(Link::Port(switch.tap(&format!("client/{mac}"))), mac)
+    }
+
+    /// An initiator with address `mac` at a line. What it sends leaves at the latest
+    /// when it next waits for an answer.
+    pub fn at(line: Line, mac: Mac) -> Self {
+        Self::over(Link::Line(line), mac)
     }
 
     /// An initiator on `interface`, with its address.
@@ -131,7 +141,7 @@ impl Client {
     }
 
     /// Sends a frame exactly as it is.
-    pub fn send(&self, frame: &[u8]) {
+    pub fn send(&mut self, frame: &[u8]) {
         self.link.send(frame);
     }
 

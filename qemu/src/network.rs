@@ -16,6 +16,10 @@
 //! [pulled](Cable::pull), a port refuses [long frames](Cable::limit_mtu), and
 //! [`Switch::set_fault`] lets a scenario judge every frame.
 
+mod line;
+
+pub use line::{Line, LineEnd};
+
 use crate::pcap::Capture;
 use crate::{Failure, OrFail};
 use std::cmp::Reverse;

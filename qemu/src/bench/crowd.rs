@@ -59,7 +59,7 @@ fn load(depth: usize) -> Load {
 
 /// Measures `target`.
 pub(super) fn crowd(place: &Place, target: Target) -> Result<Crowd, Failure> {
-    let mut serving = Serving::start(place, target, "", None)?;
+    let mut serving = Serving::start_for_two(place, target)?;
     let mut most = Crowd {
         peak: 0.0,
         overload: 0.0,

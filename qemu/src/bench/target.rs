@@ -7,12 +7,12 @@ use super::load::{Contents, Load, Outcome, Until, drive};
 use super::rival;
 use crate::client::Export;
 use crate::machine::{BootFiles, Disk, Machine, Nic, Recipe};
-use crate::network::{Mac, Switch};
+use crate::network::{Line, Mac, Switch};
 use crate::packages::Debs;
 use crate::{Client, Failure, OrFail};
 use std::path::PathBuf;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Who serves the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,16 +101,20 @@ pub(super) fn recipe(
     })
 }
 
-/// The card of every machine: virtio, with room for the largest frame.
+/// The card of a machine on a switch: virtio, with room for the largest frame.
 pub(super) fn card(switch: &Switch) -> Nic {
     Nic::on(switch, Mac::local(2)).mtu(9000)
 }
 
+/// How often we look whether a machine that has not answered yet has ended.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// A target that serves, and a client beside it.
 pub(super) struct Serving {
     machine: Machine,
-    switch: Switch,
     client: Client,
+    /// A second host, where there is one.
+    second: Option<Client>,
     export: Export,
     counter: Option<Counter>,
     contents: Contents,
@@ -165,9 +169,21 @@ impl Serving {
         counter: Option<Counter>,
         contents: Contents,
     ) -> Result<Self, Failure> {
+        let (line, end) = Line::new()?;
+        let recipe = recipe.nic(Nic::at(&end, Mac::local(2)).mtu(9000));
+        Self::start_for(place, at(line), None, recipe, counter, contents)
+    }
+
+    /// Starts `target` over the null disk, on a switch with two hosts.
+    pub(super) fn start_for_two(place: &Place, target: Target) -> Result<Self, Failure> {
         let switch = Switch::new();
-        let recipe = recipe.nic(card(&switch));
-        Self::start_on(place, switch, recipe, counter, contents)
+        let disk = Disk::backed_by(NULL).serial("null");
+        let name = format!("{}-for-two", target.file_name());
+        let recipe = recipe(place, target, &name, "")?
+            .disk(disk)
+            .nic(card(&switch));
+        let [first, second] = [1, 3].map(|host| Client::new(&switch, Mac::local(host)));
+        Self::start_for(place, first, Some(second), recipe, None, Contents::Zeros)
     }
 
     /// Starts a node over the null disk with another card than virtio's.
@@ -177,15 +193,22 @@ impl Serving {
         card: &'static str,
         counter: Counter,
     ) -> Result<Self, Failure> {
-        let switch = Switch::new();
-        let card = Nic::on(&switch, Mac::local(2)).model(card);
-        let recipe = recipe.nic(card);
-        Self::start_on(place, switch, recipe, Some(counter), Contents::Zeros)
+        let (line, end) = Line::new()?;
+        let recipe = recipe.nic(Nic::at(&end, Mac::local(2)).model(card));
+        Self::start_for(
+            place,
+            at(line),
+            None,
+            recipe,
+            Some(counter),
+            Contents::Zeros,
+        )
     }
 
-    fn start_on(
+    fn start_for(
         place: &Place,
-        switch: Switch,
+        mut client: Client,
+        second: Option<Client>,
         recipe: Recipe,
         counter: Option<Counter>,
         contents: Contents,
@@ -194,18 +217,20 @@ impl Serving {
         if let Some(counter) = &counter {
             recipe = recipe.arguments(&["-plugin", &counter.argument()]);
         }
-        let mut client = Client::new(&switch, Mac::local(1));
-        let mut machine = recipe.start(&place.folder)?;
-        machine.wait_for_first_aoe(UP_WITHIN)?;
-        let export = client
-            .wait_for_exports(1, UP_WITHIN)
-            .map_err(|failure| machine.failure(failure.to_string()))?
-            .remove(0);
+        let machine = recipe.start(&place.folder)?;
+        let deadline = Instant::now() + UP_WITHIN;
+        let export = loop {
+            match client.wait_for_exports(1, LOOK_EVERY) {
+                Ok(mut exports) => break exports.remove(0),
+                Err(_) if machine.is_running() && Instant::now() < deadline => {}
+                Err(failure) => return Err(machine.failure(failure.to_string())),
+            }
+        };
         client.forget();
         Ok(Self {
             machine,
-            switch,
             client,
+            second,
             export,
             counter,
             contents,
@@ -243,7 +268,7 @@ impl Serving {
     ) -> Result<[Outcome; 2], Failure> {
         self.seed += 2;
         let seed = self.seed;
-        let mut other = Client::new(&self.switch, Mac::local(3));
+        let other = self.second.as_mut().or_fail("there is one host")?;
         let (client, export) = (&mut self.client, &self.export);
         let drive = |client: &mut Client, load, mut contents: Contents, seed| {
             drive(
@@ -258,7 +283,7 @@ impl Serving {
         };
         let [one, two] = [self.contents.clone(), self.contents.clone()];
         thread::scope(|scope| {
-            let second = scope.spawn(|| drive(&mut other, loads[1], two, seed + 1));
+            let second = scope.spawn(|| drive(other, loads[1], two, seed + 1));
             let first = drive(client, loads[0], one, seed)?;
             let second = second.join().expect("a load does not panic")?;
             Ok([first, second])
@@ -286,4 +311,9 @@ impl Serving {
         let counter = self.counter.as_ref().or_fail("nobody counts")?;
         counter.each()
     }
+}
+
+/// The host at a line.
+fn at(line: Line) -> Client {
+    Client::at(line, Mac::local(1))
 }

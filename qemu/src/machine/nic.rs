@@ -1,11 +1,13 @@
 //! The network cards of a machine.
 
-use crate::network::{Mac, Switch};
+use crate::Failure;
+use crate::network::{Cable, LineEnd, Mac, Switch};
+use std::os::fd::OwnedFd;
 
 /// One network card of a machine.
 #[derive(Clone)]
 pub struct Nic {
-    pub(super) switch: Switch,
+    way: Way,
     pub(super) mac: Mac,
     pub(super) mtu: Option<u16>,
     pub(super) model: Option<&'static str>,
@@ -14,17 +16,44 @@ pub struct Nic {
     pub(super) properties: String,
 }
 
+/// Where its cable ends.
+#[derive(Clone)]
+enum Way {
+    Switch(Switch),
+    Line(LineEnd),
+}
+
 impl Nic {
     /// A virtio card with address `mac` on `switch`.
     pub fn on(switch: &Switch, mac: Mac) -> Self {
+        Self::with(Way::Switch(switch.clone()), mac)
+    }
+
+    /// A virtio card with address `mac` at the end of a line.
+    pub fn at(end: &LineEnd, mac: Mac) -> Self {
+        Self::with(Way::Line(end.clone()), mac)
+    }
+
+    fn with(way: Way, mac: Mac) -> Self {
         Self {
-            switch: switch.clone(),
+            way,
             mac,
             mtu: None,
             model: None,
             rom: false,
             tap: None,
             properties: String::new(),
+        }
+    }
+
+    /// Puts its cable in: the cable that a hand can reach, if it has one, and QEMU's end.
+    pub(super) fn plug(&self, name: &str) -> Result<(Option<Cable>, OwnedFd), Failure> {
+        match &self.way {
+            Way::Switch(switch) => {
+                let (cable, end) = switch.plug(name)?;
+                Ok((Some(cable), end))
+            }
+            Way::Line(end) => Ok((None, end.take()?)),
         }
     }
 
