@@ -130,6 +130,7 @@ impl Registers {
     }
 
     /// The FIS that carries them.
+    #[inline]
     const fn fis(&self) -> [u8; FIS_BYTES] {
         let lba = self.lba.to_le_bytes();
         let feature = self.feature.to_le_bytes();
@@ -179,6 +180,7 @@ pub enum Direction {
 
 /// Writes a command table: the FIS, and the one region if there is data. What
 /// lies between is for ATAPI and is not looked at.
+#[inline]
 pub fn write_table(table: &mut [u8], registers: &Registers, region: Option<Region>) {
     table[..FIS_BYTES].copy_from_slice(&registers.fis());
     if let Some(Region { address, bytes }) = region {
@@ -223,6 +225,7 @@ impl Header {
 
     /// As the controller reads it. The second word counts bytes moved and
     /// starts at zero.
+    #[inline]
     pub const fn words(self) -> [u32; 8] {
         [
             self.options,

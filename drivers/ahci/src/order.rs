@@ -37,6 +37,7 @@ pub fn may_be_queued(request: &Request) -> bool {
 impl Order {
     /// The order for `request`; with `tag` for the queue. `page` is where the
     /// ranges of a discard will lie.
+    #[inline]
     pub fn new(
         drive: &Drive,
         request: &Request,
@@ -104,6 +105,7 @@ const WRITES: Transfer = Transfer {
     narrow: AtaCommand::WRITE_DMA,
 };
 
+#[inline]
 fn transfer(drive: &Drive, request: &Request, tag: Option<u8>, way: &Transfer) -> Registers {
     // `region` checks that the sectors fit a slot, which is less than 16 bits.
     let (lba, sectors) = (request.lba, request.sectors as u16);
@@ -117,6 +119,7 @@ fn transfer(drive: &Drive, request: &Request, tag: Option<u8>, way: &Transfer) -
 /// The frame's data. The caller of [`io::Disk::submit`] has checked that it lies
 /// in the slot; a drive that writes beside it would write into another frame,
 /// so we do not take that on trust.
+#[inline]
 fn region(request: &Request, frame: &Frame) -> Region {
     let start = WIRE + usize::from(request.data);
     let bytes = request.sectors as usize * SECTOR_BYTES;

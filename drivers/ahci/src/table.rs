@@ -9,13 +9,12 @@
 //! The command table of a request lies in its frame's scratch, so that nothing
 //! here grows with the number of commands.
 //!
-//! Both sides may touch all of this at any time, so there are no references
-//! into it, only volatile accesses. Nothing that the controller writes here is
-//! believed: a received FIS is a hint that it is worth to read a register,
+//! Both sides may touch all of this at any time, so it is [`Shared`]. Nothing that
+//! the controller writes here is believed: a received FIS is a hint that it is worth to read a register,
 //! which costs a thousand times more than to look here and find nothing.
 
 use crate::command::{Header, TABLE_BYTES};
-use core::ptr::NonNull;
+use pci::Shared;
 
 /// Bytes of a port's shared memory.
 pub const BYTES: usize = 2048;
@@ -59,12 +58,8 @@ pub enum Hint {
 
 /// A port's shared memory.
 pub struct Table {
-    base: NonNull<u8>,
+    memory: Shared,
 }
-
-// SAFETY: `base` is the only pointer to the memory on our side, and the
-// controller does not care which core accesses it.
-unsafe impl Send for Table {}
 
 impl Table {
     /// Takes the memory for ever.
@@ -73,13 +68,8 @@ impl Table {
     /// If it is too small or not aligned: the machine gave what was not asked for.
     pub fn new(memory: &'static mut [u8]) -> Self {
         assert!(memory.len() >= BYTES, "a port shares {BYTES} bytes");
-        assert!(
-            memory.as_ptr().addr().is_multiple_of(ALIGN),
-            "a command list is aligned to {ALIGN}"
-        );
-        memory.fill(0);
         Self {
-            base: NonNull::from(memory).cast(),
+            memory: Shared::aligned_to(ALIGN, memory),
         }
     }
 
@@ -104,12 +94,11 @@ impl Table {
     }
 
     /// Writes the header of `slot`, whose command the controller does not have.
+    #[inline]
     pub fn set_header(&self, slot: u8, header: Header) {
         assert!(slot < 32, "a command list has 32 slots");
         let at = LIST + usize::from(slot) * HEADER_BYTES;
-        for (index, word) in header.words().into_iter().enumerate() {
-            self.write_u32(at + index * 4, word);
-        }
+        self.memory.write_words(at, header.words());
     }
 
     /// Makes every header name a command table of zeros. A controller that
@@ -135,7 +124,7 @@ impl Table {
     pub fn page(&self) -> [u8; PAGE_BYTES] {
         let mut page = [0; PAGE_BYTES];
         for (word, bytes) in page.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-            *bytes = self.read_u32(PAGE + word * 4).to_le_bytes();
+            *bytes = self.memory.read(PAGE + word * 4).to_le_bytes();
         }
         page
     }
@@ -143,9 +132,10 @@ impl Table {
     /// What came since the last [`Table::forget_received`]. A register FIS
     /// without error only says that a queued command was accepted, so it counts
     /// where `register_fis_ends` a command.
+    #[inline]
     pub fn hint(&self, register_fis_ends: bool) -> Hint {
-        let [kind, _, status, _] = self.read_u32(DEVICE_BITS_FIS).to_le_bytes();
-        let [register_kind, _, register_status, _] = self.read_u32(REGISTER_FIS).to_le_bytes();
+        let [kind, _, status, _] = self.memory.read(DEVICE_BITS_FIS).to_le_bytes();
+        let [register_kind, _, register_status, _] = self.memory.read(REGISTER_FIS).to_le_bytes();
         let bad = |kind: u8, status: u8| kind != 0 && status & STATUS_BAD != 0;
         if bad(kind, status) || bad(register_kind, register_status) {
             Hint::Failed
@@ -157,55 +147,33 @@ impl Table {
     }
 
     /// The tags that the last Set Device Bits FIS said have ended.
+    #[inline]
     pub fn ended_tags(&self) -> u32 {
-        self.read_u32(DEVICE_BITS_FIS + 4)
+        self.memory.read(DEVICE_BITS_FIS + 4)
     }
 
     /// The second and third byte of the address in the last register FIS.
     pub fn answered_address(&self) -> [u8; 2] {
-        let [_, middle, high, _] = self.read_u32(REGISTER_FIS + 4).to_le_bytes();
+        let [_, middle, high, _] = self.memory.read(REGISTER_FIS + 4).to_le_bytes();
         [middle, high]
     }
 
     /// Makes room to notice the next FIS.
+    #[inline]
     pub fn forget_received(&self) {
-        self.write_u32(DEVICE_BITS_FIS, 0);
-        self.write_u32(DEVICE_BITS_FIS + 4, 0);
-        self.write_u32(REGISTER_FIS, 0);
-        self.write_u32(REGISTER_FIS + 4, 0);
+        self.memory.write_words(DEVICE_BITS_FIS, [0; 2]);
+        self.memory.write_words(REGISTER_FIS, [0; 2]);
     }
 
     fn address(&self, offset: usize) -> u64 {
-        (self.base.as_ptr().addr() + offset) as u64
+        self.memory.address() + offset as u64
     }
 
     fn write_bytes(&self, at: usize, bytes: &[u8]) {
         let (words, rest) = bytes.as_chunks::<4>();
         assert!(rest.is_empty(), "tables are made of words");
         for (word, bytes) in words.iter().enumerate() {
-            self.write_u32(at + word * 4, u32::from_le_bytes(*bytes));
+            self.memory.write(at + word * 4, u32::from_le_bytes(*bytes));
         }
-    }
-
-    fn word(&self, at: usize) -> NonNull<u32> {
-        assert!(
-            at.is_multiple_of(4) && at + 4 <= BYTES,
-            "word {at} of the shared memory"
-        );
-        // SAFETY: the memory that `new` took for ever has `BYTES` bytes, and
-        // `at` was just checked to lie inside.
-        unsafe { self.base.byte_add(at) }.cast()
-    }
-
-    fn read_u32(&self, at: usize) -> u32 {
-        // SAFETY: `word` lies in memory that `new` took for ever and to which
-        // no reference exists, and is aligned because `base` is.
-        u32::from_le(unsafe { self.word(at).read_volatile() })
-    }
-
-    fn write_u32(&self, at: usize, value: u32) {
-        // SAFETY: as in `read_u32`; what the controller makes of a word that
-        // changes under it can only concern memory that it was lent.
-        unsafe { self.word(at).write_volatile(value.to_le()) }
     }
 }

@@ -95,25 +95,26 @@ impl Ring {
     ///
     /// # Panics
     /// If there are more frames than the machine has.
+    #[inline]
     pub fn push(&mut self, frame: Frame, words: [u32; 2]) {
         let next = self.after(self.tail);
         assert!(next != self.head, "a ring holds every frame of the machine");
         let at = self.tail * DESCRIPTOR_BYTES;
         let address = frame.bus_address() + WIRE as u64;
-        self.memory.write(at, address as u32);
-        self.memory.write(at + 4, (address >> 32) as u32);
-        self.memory.write(at + 8, words[0]);
-        self.memory.write(at + 12, words[1]);
+        let [low, high] = [address as u32, (address >> 32) as u32];
+        self.memory.write_words(at, [low, high, words[0], words[1]]);
         self.lent[self.tail] = Some(frame);
         self.tail = next;
     }
 
     /// Frames that the card knows of and has not returned.
+    #[inline]
     pub fn known(&self) -> usize {
         self.distance(self.head, self.told)
     }
 
     /// Frames that the card does not know of yet.
+    #[inline]
     pub fn untold(&self) -> usize {
         self.distance(self.told, self.tail)
     }
@@ -132,6 +133,7 @@ impl Ring {
     }
 
     /// The next frame that the card has returned, with its descriptor's words.
+    #[inline]
     pub fn pop(&mut self) -> Option<(Frame, [u32; 2])> {
         if self.head == self.told {
             return None;
@@ -159,12 +161,14 @@ impl Ring {
         self.take_head()
     }
 
+    #[inline]
     fn take_head(&mut self) -> Option<Frame> {
         let frame = self.lent[self.head].take();
         self.head = self.after(self.head);
         frame
     }
 
+    #[inline]
     fn done_word(&self) -> u32 {
         let word = match self.done_in {
             DoneIn::First => 8,
@@ -174,6 +178,7 @@ impl Ring {
             .read_acquire(self.head * DESCRIPTOR_BYTES + word)
     }
 
+    #[inline]
     fn after(&self, place: usize) -> usize {
         if place + 1 == self.lent.len() {
             0
@@ -182,6 +187,7 @@ impl Ring {
         }
     }
 
+    #[inline]
     fn distance(&self, from: usize, to: usize) -> usize {
         if to >= from {
             to - from

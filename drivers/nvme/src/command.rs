@@ -99,17 +99,31 @@ impl Command {
     }
 
     /// The words, under the number `id`.
+    #[inline]
     pub fn words(&self, id: u16) -> [u32; WORDS] {
-        const POINTERS: usize = offset_of!(Layout, data) / 4;
-        const ARGUMENTS: usize = offset_of!(Layout, arguments) / 4;
-        let mut words = [0; WORDS];
-        words[0] = u32::from(self.opcode.0) | u32::from(id) << 16;
-        words[1] = self.namespace;
-        for (pair, pointer) in words[POINTERS..ARGUMENTS].chunks_mut(2).zip(self.data) {
-            pair.copy_from_slice(&[pointer as u32, (pointer >> 32) as u32]);
-        }
-        words[ARGUMENTS..].copy_from_slice(&self.arguments);
-        words
+        let first = u32::from(self.opcode.0) | u32::from(id) << 16;
+        let halves = |pointer: u64| [pointer as u32, (pointer >> 32) as u32];
+        let [one, two] = self.data.map(halves);
+        let [a, b, c, d, e, f] = self.arguments;
+        // The order of `Layout`.
+        [
+            first,
+            self.namespace,
+            0,
+            0,
+            0,
+            0,
+            one[0],
+            one[1],
+            two[0],
+            two[1],
+            a,
+            b,
+            c,
+            d,
+            e,
+            f,
+        ]
     }
 
     /// The command for `request`, whose frame is lent with it: lists that it needs
@@ -119,6 +133,7 @@ impl Command {
     /// If the data does not lie in the slot: the caller of [`io::Disk::submit`]
     /// has checked that, and a controller that writes beside it would write into
     /// another frame.
+    #[inline]
     pub fn of(request: &Request, frame: &mut Frame, namespace: u32) -> Self {
         match request.op {
             Op::Flush => Self::plain(Opcode::FLUSH, namespace),
@@ -135,6 +150,7 @@ impl Command {
         }
     }
 
+    #[inline]
     fn transfer(opcode: Opcode, request: &Request, frame: &mut Frame, namespace: u32) -> Self {
         let start = WIRE + usize::from(request.data);
         let bytes = (request.sectors as usize).saturating_mul(SECTOR_BYTES);
@@ -174,6 +190,7 @@ const _: () = assert!(LIST.is_multiple_of(8) && RANGE.is_multiple_of(8) && SCRAT
 const _: () = assert!(PAGE_BYTES - 512 + SLOT_BYTES - DATA <= (1 + LIST_ENTRIES) * PAGE_BYTES);
 
 /// PRP 1 and PRP 2 for `bytes` bytes from byte `start` of the slot on.
+#[inline]
 fn pages(frame: &mut Frame, start: usize, bytes: usize) -> [u64; 2] {
     const PAGE: u64 = PAGE_BYTES as u64;
     let first = frame.bus_address() + start as u64;

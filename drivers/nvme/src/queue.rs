@@ -118,9 +118,7 @@ impl<R: Registers> Queue<R> {
     /// Puts a command into the ring. Fewer than [`Queue::depth`] are under way.
     pub fn push(&mut self, command: &Command, id: u16) {
         let at = usize::from(self.tail) * COMMAND_BYTES;
-        for (index, word) in command.words(id).into_iter().enumerate() {
-            self.commands.write(at + index * 4, word);
-        }
+        self.commands.write_words(at, command.words(id));
         self.tail += 1;
         if usize::from(self.tail) == self.command_places() {
             self.tail = 0;

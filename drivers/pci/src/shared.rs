@@ -1,11 +1,12 @@
 //! Memory that a device and we use at the same time: rings, pages of settings.
 //!
-//! A device may touch it at any time, so there are no references into it, only
-//! accesses to single words, and what makes other words known is said to.
+//! A device may touch it at any time, so all that leads into it are atomic words, each
+//! read and written as a whole; what makes other words known is said to.
 
 #[cfg(any(test, feature = "model"))]
 pub mod device;
 
+use core::array;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -28,9 +29,15 @@ impl Shared {
     /// # Panics
     /// If it is not aligned: the machine gave what was not asked for.
     pub fn new(memory: &'static mut [u8]) -> Self {
+        Self::aligned_to(ALIGN, memory)
+    }
+
+    /// As [`new`](Self::new), for a device that is content with another alignment, of
+    /// words at least.
+    pub fn aligned_to(align: usize, memory: &'static mut [u8]) -> Self {
         assert!(
-            memory.as_ptr().addr().is_multiple_of(ALIGN),
-            "memory for a device is aligned to {ALIGN}"
+            align >= 4 && memory.as_ptr().addr().is_multiple_of(align),
+            "memory for a device is aligned to {align}"
         );
         memory.fill(0);
         let bytes = memory.len();
@@ -54,38 +61,68 @@ impl Shared {
     ///
     /// # Panics
     /// If it does not lie inside or is not aligned, as all of these do.
+    #[inline]
     pub fn read(&self, at: usize) -> u32 {
-        u32::from_le(self.word(at).load(Ordering::Relaxed))
+        let [word] = self.read_words(at);
+        word
+    }
+
+    /// Reads the words from byte `at` on.
+    #[inline]
+    pub fn read_words<const N: usize>(&self, at: usize) -> [u32; N] {
+        let words = self.words::<N>(at);
+        array::from_fn(|index| u32::from_le(words[index].load(Ordering::Relaxed)))
     }
 
     /// Reads the word at byte `at`, and whatever the device wrote before it is there
     /// for the reads that follow.
+    #[inline]
     pub fn read_acquire(&self, at: usize) -> u32 {
-        u32::from_le(self.word(at).load(Ordering::Acquire))
+        let [word] = self.words(at);
+        u32::from_le(word.load(Ordering::Acquire))
     }
 
     /// Writes the word at byte `at`.
+    #[inline]
     pub fn write(&self, at: usize, value: u32) {
-        self.word(at).store(value.to_le(), Ordering::Relaxed);
+        self.write_words(at, [value]);
+    }
+
+    /// Writes the words from byte `at` on, in any order.
+    #[inline]
+    pub fn write_words<const N: usize>(&self, at: usize, values: [u32; N]) {
+        for (word, value) in self.words::<N>(at).iter().zip(values) {
+            word.store(value.to_le(), Ordering::Relaxed);
+        }
     }
 
     /// Writes the word at byte `at` after everything that was written before.
+    #[inline]
     pub fn write_release(&self, at: usize, value: u32) {
-        self.word(at).store(value.to_le(), Ordering::Release);
+        let [word] = self.words(at);
+        word.store(value.to_le(), Ordering::Release);
     }
 
-    fn word(&self, at: usize) -> &AtomicU32 {
-        assert!(
-            at.is_multiple_of(4) && at + 4 <= self.bytes,
-            "word {at} of {} shared bytes",
-            self.bytes
-        );
+    /// The words from byte `at` on. One check for all of them: rings are written by the
+    /// descriptor.
+    #[inline(always)]
+    fn words<const N: usize>(&self, at: usize) -> &[AtomicU32; N] {
+        let fits = self.bytes.checked_sub(4 * N);
+        if !at.is_multiple_of(4) || fits.is_none_or(|last| at > last) {
+            outside(at, N, self.bytes);
+        }
         // SAFETY: `new` took `bytes` bytes for ever, and `at` was just checked to
-        // lie inside.
-        let word = unsafe { self.base.byte_add(at) }.cast();
-        // SAFETY: `word` lies in memory that stays for ever, is aligned because
+        // lie inside with all the words behind it.
+        let words = unsafe { self.base.byte_add(at) }.cast();
+        // SAFETY: `words` lies in memory that stays for ever, is aligned because
         // `base` and `at` are, and whoever else touches it is the device,
         // which writes whole words.
-        unsafe { AtomicU32::from_ptr(word.as_ptr()) }
+        unsafe { words.as_ref() }
     }
+}
+
+#[cold]
+#[inline(never)]
+fn outside(at: usize, words: usize, bytes: usize) -> ! {
+    panic!("{words} words from byte {at} of {bytes} shared bytes");
 }

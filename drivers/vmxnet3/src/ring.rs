@@ -99,6 +99,7 @@ impl Ring {
     }
 
     /// Places of either ring.
+    #[inline]
     pub fn places(&self) -> usize {
         self.lent.len()
     }
@@ -132,6 +133,7 @@ impl Ring {
     ///
     /// # Panics
     /// If there are more frames than the machine has.
+    #[inline]
     pub fn push(&mut self, frame: Frame) {
         let next = self.after(self.tail);
         assert!(next != self.head, "a ring holds every frame of the machine");
@@ -142,6 +144,7 @@ impl Ring {
     }
 
     /// Writes the descriptor of a frame in this round, the word that lends it last.
+    #[inline]
     fn describe(&self, place: usize, frame: &Frame) {
         let at = place * DESCRIPTOR_BYTES;
         let (bytes, round, flags) = match self.way {
@@ -150,8 +153,8 @@ impl Ring {
         };
         let round = if self.round { round } else { 0 };
         let address = frame.bus_address() + WIRE as u64;
-        self.memory.write(at, address as u32);
-        self.memory.write(at + 4, (address >> 32) as u32);
+        let [low, high] = [address as u32, (address >> 32) as u32];
+        self.memory.write_words(at, [low, high]);
         self.memory.write(at + 12, flags);
         self.memory.write_release(at + 8, bytes as u32 | round);
     }
@@ -163,16 +166,20 @@ impl Ring {
 
     /// The oldest frame that the card has returned, with what it says of it; nothing
     /// for one that it passed over.
+    #[inline]
     pub fn pop(&mut self) -> Option<(Frame, Option<Answer>)> {
-        let (last, answer) = match self.in_hand.take() {
-            Some(in_hand) => in_hand,
+        let (last, answer) = match self.in_hand {
+            // Nearly always: an answer is about one frame.
             None => self.next_answer()?,
+            Some(in_hand) => in_hand,
         };
         let frame = self.lent[self.head].take();
         let is_last = self.head == last;
         self.head = self.after(self.head);
         if !is_last {
             self.in_hand = Some((last, answer));
+        } else if self.in_hand.is_some() {
+            self.in_hand = None;
         }
         frame.map(|frame| (frame, is_last.then_some(answer)))
     }
@@ -205,11 +212,13 @@ impl Ring {
         fence(Ordering::SeqCst);
     }
 
+    #[inline]
     fn answers(&self) -> usize {
         self.places() * DESCRIPTOR_BYTES
     }
 
     /// The last word of the next answer, if there is one.
+    #[inline]
     fn answer_is_new(&self) -> Option<u32> {
         let at = self.answers() + self.answered * DESCRIPTOR_BYTES;
         let word = self.memory.read_acquire(at + 12);
@@ -217,14 +226,15 @@ impl Ring {
     }
 
     /// Takes the next answer. It is about a frame that is lent.
+    #[inline]
     fn next_answer(&mut self) -> Option<(usize, Answer)> {
         if self.is_broken {
             return None;
         }
         let last_word = self.answer_is_new()?;
         let at = self.answers() + self.answered * DESCRIPTOR_BYTES;
-        let word = |offset: usize| self.memory.read(at + offset);
-        let answer = [word(0), word(4), word(8), last_word];
+        let [first, second, third] = self.memory.read_words(at);
+        let answer = [first, second, third, last_word];
         let index = (answer[0] & INDEX) as usize;
         let known = self.distance(self.head, self.tail);
         if index >= self.places() || self.distance(self.head, index) >= known {
@@ -236,6 +246,7 @@ impl Ring {
         Some((index, answer))
     }
 
+    #[inline]
     fn after(&self, place: usize) -> usize {
         if place + 1 == self.places() {
             0
@@ -244,6 +255,7 @@ impl Ring {
         }
     }
 
+    #[inline]
     fn distance(&self, from: usize, to: usize) -> usize {
         if to >= from {
             to - from
