@@ -60,7 +60,7 @@ impl Request {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Whole and well. For a write: in the disk, durable only if the disk has
-    /// no volatile cache or after a flush.
+    /// no volatile cache, after a flush, or by [`Disk::set_write_through`].
     Done,
     /// The medium could not be read or written there (ATA: UNC).
     Medium,
@@ -174,6 +174,21 @@ pub trait Disk {
 
     /// Whether the disk says of itself that it will fail soon.
     fn fails_soon(&self) -> bool {
+        false
+    }
+
+    /// Switches write-through on or off; false if it is off afterwards, as it is at the
+    /// start and in a disk that cannot.
+    ///
+    /// A write that was submitted and reported done while it was on, all the time in
+    /// between as well, is durable. What is left out: writes under way when it is
+    /// switched, either way, and discards. They need a flush as ever, and
+    /// [`Geometry::write_cache`] goes on telling what a write is worth without it.
+    /// One that fails may have cost others that were under way, as a failed flush does.
+    ///
+    /// Costs register accesses. A disk that loses it (its device was moved to another
+    /// machine) says so by [`Disk::tick`], and it is off.
+    fn set_write_through(&mut self, _on: bool) -> bool {
         false
     }
 

@@ -294,6 +294,12 @@ impl<N: Nic, D: io::Disk> io::Disk for Disk<N, D> {
         self.fails_soon
     }
 
+    /// It cannot: what was handed over may be at the disk already or not, and nobody here
+    /// knows which.
+    fn set_write_through(&mut self, _: bool) -> bool {
+        false
+    }
+
     fn arm(&mut self) -> bool {
         false
     }

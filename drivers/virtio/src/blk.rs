@@ -15,8 +15,10 @@
 //! once more with nobody beside it, and what it then says is believed.
 
 mod geometry;
+mod through;
 
 use self::geometry::{BLK_SIZE, CONFIG_WCE, DISCARD, FLUSH, READ_ONLY, SIZE_MAX, TOPOLOGY, config};
+use self::through::Through;
 use crate::ring::{DESCRIPTOR_BYTES, Piece, Returned, Ring};
 use crate::service::Service;
 use crate::transport::{feature, negotiate, ring, run};
@@ -106,6 +108,7 @@ pub struct Blk<T = Bus> {
     /// 1.0 often do not).
     honest_lengths: bool,
     features: u64,
+    through: Through,
     geometry: Geometry,
     identity: Identity,
     service: Service,
@@ -209,6 +212,7 @@ impl<T: Transport> Blk<T> {
             plain: indirect,
             honest_lengths: features & feature::VERSION_1 != 0,
             features,
+            through: Through::NEVER,
             geometry,
             identity: Identity {
                 model: Text::new("virtio disk"),
@@ -446,7 +450,8 @@ impl<T: Transport> Blk<T> {
     #[cold]
     #[inline(never)]
     fn judge(&mut self, returned: Returned) -> Option<Done> {
-        let Some(request) = self.ring.mark(&returned).request() else {
+        let mark = *self.ring.mark(&returned);
+        let Some(request) = mark.request() else {
             (self.asked, self.odd) = (false, self.alone);
             return None;
         };
@@ -459,7 +464,8 @@ impl<T: Transport> Blk<T> {
             },
             frame: returned.frame,
         };
-        if done.outcome != Outcome::Medium && !self.alone {
+        let blames_others = request.op == Op::Write && self.through.covers(mark.since);
+        if (done.outcome != Outcome::Medium || blames_others) && !self.alone {
             return Some(done);
         }
         self.sift(request, done)
@@ -588,12 +594,18 @@ impl<T: Transport> Disk for Blk<T> {
         self.look_for_silence();
         // A disk that shrinks to nothing keeps its size: it will answer with
         // errors, which is the truth.
-        let geometry = geometry::read(&self.transport, self.features)
+        let mut geometry = geometry::read(&self.transport, self.features)
             .filter(|geometry| geometry.sectors > 0)
             .unwrap_or(self.geometry);
+        let is_lost = self.through.is_on() && !self.keep_through(&mut geometry);
         let changed = geometry != self.geometry;
         self.geometry = geometry;
-        changed
+        changed | is_lost
+    }
+
+    #[cold]
+    fn set_write_through(&mut self, on: bool) -> bool {
+        self.switch_through(on)
     }
 
     fn arm(&mut self) -> bool {

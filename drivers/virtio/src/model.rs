@@ -38,6 +38,11 @@ const NEXT: u16 = 1;
 const WRITE: u16 = 2;
 const INDIRECT: u16 = 4;
 
+/// Of a disk: its driver may choose the cache's mode, and the byte by which it does
+/// (virtio 1.2, 5.2.3 and 5.2.4).
+const CONFIG_WCE: u64 = 1 << 11;
+const WRITEBACK: u16 = 32;
+
 /// Memory that was lent, and nothing else.
 #[derive(Clone, Default)]
 struct Memory(Rc<RefCell<Vec<Range<u64>>>>);
@@ -188,6 +193,7 @@ impl Machine {
     pub fn device(&self, profile: Profile) -> (Device, Registers) {
         let device = Rc::new(RefCell::new(Inner {
             memory: self.memory.clone(),
+            writeback: profile.config.get(usize::from(WRITEBACK)).copied(),
             profile,
             status: Status::empty(),
             accepted: 0,
@@ -195,6 +201,7 @@ impl Machine {
             queues: Default::default(),
             doorbells: 0,
             quieted: 0,
+            config_writes: 0,
             is_deaf: false,
         }));
         (Device(device.clone()), Registers(device))
@@ -260,6 +267,8 @@ pub struct Profile {
     pub refuses_features: bool,
     /// It never confirms a reset.
     pub never_resets: bool,
+    /// It takes no notice of the cache's mode that its driver chooses.
+    pub keeps_writeback: bool,
 }
 
 impl Profile {
@@ -275,6 +284,7 @@ impl Profile {
             serial: Some(*b"MODEL-SERIAL\0\0\0\0\0\0\0\0"),
             refuses_features: false,
             never_resets: false,
+            keeps_writeback: false,
         }
     }
 }
@@ -303,12 +313,15 @@ pub struct Chain {
 struct Inner {
     memory: Memory,
     profile: Profile,
+    /// The cache's mode before a driver chose one; it is back with a reset.
+    writeback: Option<u8>,
     status: Status,
     accepted: u64,
     generation: u32,
     queues: [Queue; 3],
     doorbells: u64,
     quieted: u64,
+    config_writes: u64,
     is_deaf: bool,
 }
 

@@ -279,6 +279,16 @@ impl Disk for AnyDisk {
         disk!(self, disk => disk.fails_soon())
     }
 
+    #[cold]
+    fn set_write_through(&mut self, on: bool) -> bool {
+        match self {
+            Self::Virtio(disk) => disk.set_write_through(on),
+            // The others cannot. A remote one would have to be asked behind what is in
+            // the letters to it.
+            _ => false,
+        }
+    }
+
     fn room(&self) -> usize {
         disk!(self, disk => disk.room())
     }

@@ -2,6 +2,8 @@
 
 extern crate std;
 
+mod through;
+
 use super::*;
 use crate::model::{Device, Machine, Profile, Random, Registers};
 use io::{DiscardLimits, WriteCache};

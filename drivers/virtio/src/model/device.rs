@@ -121,6 +121,19 @@ impl Device {
         inner.generation += 1;
     }
 
+    /// Whether a write that it ends now is durable by itself: it was asked for, and its
+    /// driver has a say in it.
+    pub fn writes_through(&self) -> bool {
+        let inner = self.0.borrow();
+        inner.accepted & CONFIG_WCE != 0
+            && inner.profile.config.get(usize::from(WRITEBACK)) == Some(&0)
+    }
+
+    /// How often its driver wrote into its configuration.
+    pub fn config_writes(&self) -> u64 {
+        self.0.borrow().config_writes
+    }
+
     /// How often it was rung.
     pub fn doorbells(&self) -> u64 {
         self.0.borrow().doorbells

@@ -26,6 +26,9 @@ impl Transport for Registers {
                 inner.status = status;
                 inner.accepted = 0;
                 inner.queues = Default::default();
+                if let Some(writeback) = inner.writeback {
+                    inner.profile.config[usize::from(WRITEBACK)] = writeback;
+                }
             }
             return;
         }
@@ -144,5 +147,23 @@ impl Transport for Registers {
         assert_eq!(offset % 4, 0);
         let halves = [offset, offset + 2].map(|offset| self.config_u16(offset));
         Some(u32::from(halves[0]?) | u32::from(halves[1]?) << 16)
+    }
+
+    fn set_config_u8(&mut self, offset: u16, value: u8) {
+        let mut inner = self.0.borrow_mut();
+        // virtio 1.2, 5.2.4: the only byte of a disk that is the driver's to write, and
+        // of a card none is.
+        assert!(
+            inner.profile.device == DeviceId::BLOCK
+                && offset == WRITEBACK
+                && inner.accepted & CONFIG_WCE != 0
+                && inner.status.contains(Status::DRIVER_OK)
+                && value <= 1,
+            "byte {offset} of the configuration is not ours to write"
+        );
+        inner.config_writes += 1;
+        if !inner.profile.keeps_writeback {
+            inner.profile.config[usize::from(offset)] = value;
+        }
     }
 }

@@ -154,4 +154,9 @@ impl Transport for MmioTransport {
     fn config_u32(&self, offset: u16) -> Option<u32> {
         self.registers.read_config_space(offset.into()).ok()
     }
+
+    fn set_config_u8(&mut self, offset: u16, value: u8) {
+        // Whoever depends on it reads it back.
+        let _ = self.registers.write_config_space(offset.into(), value);
+    }
 }

@@ -127,6 +127,9 @@ pub trait Transport {
 
     /// An aligned double word of the device's configuration.
     fn config_u32(&self, offset: u16) -> Option<u32>;
+
+    /// Writes a byte of the device's configuration, if it reaches that far.
+    fn set_config_u8(&mut self, offset: u16, value: u8);
 }
 
 /// How long a device may take to reset. Real ones need less than a millisecond.
@@ -315,6 +318,10 @@ impl Transport for Bus {
 
     fn config_u32(&self, offset: u16) -> Option<u32> {
         forward!(self, transport => transport.config_u32(offset))
+    }
+
+    fn set_config_u8(&mut self, offset: u16, value: u8) {
+        forward!(self, transport => transport.set_config_u8(offset, value));
     }
 }
 

@@ -267,6 +267,13 @@ impl Transport for PciTransport {
     fn config_u32(&self, offset: u16) -> Option<u32> {
         self.config(offset)
     }
+
+    fn set_config_u8(&mut self, offset: u16, value: u8) {
+        let offset = usize::from(offset);
+        if let Some(config) = self.config.as_ref().filter(|config| offset < config.len()) {
+            config.write(Register::at(offset), value);
+        }
+    }
 }
 
 impl Drop for PciTransport {
@@ -532,13 +539,18 @@ mod tests {
         let mut machine = machine();
         let own = registers(&mut machine, DEVICE_AT, 64);
         own.write(Register::at(56), 0x0403_0201u32);
-        let transport =
+        let mut transport =
             PciTransport::new(&config.function(), &config, &mut machine).expect("it is modern");
         assert_eq!(transport.config_u32(56), Some(0x0403_0201));
         assert_eq!(transport.config_u16(58), Some(0x0403));
         assert_eq!(transport.config_u8(59), Some(4));
         assert_eq!(transport.config_u8(60), None);
         assert_eq!(transport.config_u32(60), None);
+        for offset in [57, 60] {
+            transport.set_config_u8(offset, 9);
+        }
+        assert_eq!(own.read(Register::<u32>::at(56)), 0x0403_0901);
+        assert_eq!(own.read(Register::<u32>::at(60)), 0, "it ends there");
     }
 
     #[test]
