@@ -72,6 +72,10 @@ events! {
     LinkDown => "link_down",
     /// A port's MTU changed.
     MtuChanged => "mtu_changed",
+    /// A disk makes every write durable by itself from now on.
+    WriteThrough => "write_through",
+    /// A disk makes writes durable by flushes again.
+    WriteBack => "write_back",
     /// A disk's size or habits changed.
     DiskChanged => "disk_changed",
     /// A frame arrived while the node was stopping.

@@ -8,7 +8,8 @@
 //! test chooses. With a volatile cache only what a flush covered survives
 //! [`FakeDisk::cut_power`], and a flush covers exactly what had been reported done
 //! when it was submitted: a write that ended earlier but was not yet polled is
-//! lost, as the contract allows. Operations may fail or hang. An operation outside
+//! lost, as the contract allows. A write that was submitted and reported while the disk
+//! writes through is durable, one that saw a switch is not. Operations may fail or hang. An operation outside
 //! the disk, or one that does not fit its frame, fails the test.
 
 use crate::config::{Config, Source};
@@ -245,6 +246,11 @@ pub struct FakeDisk {
     /// Disks that come behind its adapter, and how many may.
     pub coming: VecDeque<FakeDisk>,
     pub room: usize,
+    /// Whether it can write through, and does.
+    pub can_write_through: bool,
+    pub writes_through: bool,
+    /// How often it was switched.
+    pub switched: usize,
     /// What the disk has been asked, by operation.
     pub asked: BTreeMap<&'static str, usize>,
     name: String,
@@ -253,12 +259,14 @@ pub struct FakeDisk {
     ids: u64,
     submitted: VecDeque<Operation>,
     under_way: Vec<Operation>,
-    done: VecDeque<(Done, u64)>,
+    done: VecDeque<(Done, u64, bool)>,
 }
 
 struct Operation {
     request: Request,
     frame: Frame,
+    /// It is a write, and the disk has written through since it was submitted.
+    is_through: bool,
     /// For a flush: the writes it covers.
     covers: Vec<u64>,
 }
@@ -283,6 +291,9 @@ impl FakeDisk {
             changed: false,
             coming: VecDeque::new(),
             room: 0,
+            can_write_through: true,
+            writes_through: false,
+            switched: 0,
             asked: BTreeMap::new(),
             name: format!("00:{:02x}.0 fake-blk", index + 16),
             medium: vec![0; sectors as usize * 512],
@@ -319,6 +330,7 @@ impl FakeDisk {
         let Operation {
             request,
             mut frame,
+            is_through,
             covers,
         } = self.under_way.remove(index);
         let mut id = 0;
@@ -343,7 +355,7 @@ impl FakeDisk {
             outcome,
             frame,
         };
-        self.done.push_back((done, id));
+        self.done.push_back((done, id, is_through));
     }
 
     /// Ends everything that is under way, in order, well.
@@ -372,6 +384,12 @@ impl FakeDisk {
     /// What would be left after a power cut.
     pub fn durable(&self, lba: u64, sectors: u32) -> &[u8] {
         &self.medium[lba as usize * 512..][..sectors as usize * 512]
+    }
+
+    /// Forgets everything that is not durable, as a host does whose page cache could
+    /// not be written. What is under way goes on, and ends well.
+    pub fn lose_cache(&mut self) {
+        self.cache.clear();
     }
 
     /// Forgets everything that is not durable, and what is under way.
@@ -453,12 +471,16 @@ impl Disk for FakeDisk {
         self.submitted.push_back(Operation {
             request,
             frame,
+            is_through: request.op == Op::Write && self.writes_through,
             covers,
         });
     }
 
     fn poll_done(&mut self) -> Option<Done> {
-        let (done, id) = self.done.pop_front()?;
+        let (done, id, is_through) = self.done.pop_front()?;
+        if is_through {
+            self.make_durable(&[id]);
+        }
         for write in self.cache.iter_mut().filter(|write| write.id == id) {
             write.reported = true;
         }
@@ -485,6 +507,15 @@ impl Disk for FakeDisk {
 
     fn fails_soon(&self) -> bool {
         self.fails_soon
+    }
+
+    fn set_write_through(&mut self, on: bool) -> bool {
+        let operations = self.submitted.iter_mut().chain(&mut self.under_way);
+        operations.for_each(|operation| operation.is_through = false);
+        self.done.iter_mut().for_each(|done| done.2 = false);
+        self.writes_through = on && self.can_write_through;
+        self.switched += 1;
+        self.writes_through
     }
 
     fn room(&self) -> usize {

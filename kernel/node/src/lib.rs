@@ -53,6 +53,7 @@ mod step;
 pub mod tally;
 #[cfg(test)]
 mod tests;
+mod through;
 pub mod volume;
 mod waiting;
 

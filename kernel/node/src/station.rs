@@ -7,11 +7,13 @@
 //! and the rest waits in `batch`. What ends meanwhile joins the next one. A flush
 //! covers exactly the writes that were reported done before it was submitted, and
 //! the batch was closed then. One that fails takes more with it: everything that the
-//! disk had until then, also what was still under way.
+//! disk had until then, also what was still under way. A disk that does one write at a
+//! time may need none (see `through`).
 
 use crate::crowd::Crowd;
 use crate::histogram::Histogram;
 use crate::limits::PORTS_MAX;
+use crate::through::Through;
 use crate::waiting::Queue;
 use io::{Disk, Done, Frame, Instant, Request, WriteCache};
 
@@ -26,20 +28,26 @@ pub struct Station<D> {
     pub under_way: usize,
     /// What waits for a place at the disk while several hosts ask.
     pub crowd: Crowd,
-    /// Whether it may forget a write that it reported done.
+    /// Whether it has a cache that forgets what it reported done, unless that was
+    /// written through.
     pub volatile: bool,
+    /// Whether it writes through now.
+    pub through: Through,
     /// Whether it has ever failed to read or write, or has said that it will: what
     /// SMART tells.
     pub failing: bool,
     /// Whether a flush is under way.
     pub flushing: bool,
+    /// Whether it proves nothing: a write that was written through has failed since, and
+    /// with it what a flush has to tell.
+    pub flush_is_void: bool,
     /// What the next flush is for.
     pub unflushed: Queue,
     /// What the flush under way is for, but for the frame that carries it.
     pub batch: Queue,
     /// When that flush began.
     pub flushing_since: Instant,
-    /// When one last failed.
+    /// When one last failed, or a write that was written through.
     pub flush_failed_at: Option<Instant>,
     /// How long flushes took.
     pub flushes: Histogram,
@@ -60,8 +68,10 @@ impl<D: Disk> Station<D> {
             under_way: 0,
             crowd: Crowd::new(),
             volatile: false,
+            through: Through::new(),
             failing: false,
             flushing: false,
+            flush_is_void: false,
             unflushed: Queue::EMPTY,
             batch: Queue::EMPTY,
             flushing_since: Instant(0),
@@ -119,6 +129,7 @@ impl<D: Disk> Station<D> {
     /// could not write, whether we were told that it was done or not, and its next
     /// flush works. One that was held back and went to the disk only afterwards is
     /// suspected with the others: its host is told, and writes it again.
+    #[inline(always)]
     pub fn may_have_lost(&self, frame: &Frame) -> bool {
         self.flush_failed_at
             .is_some_and(|failed_at| frame.posted_at() <= failed_at)

@@ -5,6 +5,7 @@
 
 mod data_ports;
 mod newcomers;
+mod through;
 
 use crate::closing::Order;
 use crate::events::{Event, Noted};

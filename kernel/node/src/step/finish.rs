@@ -67,6 +67,9 @@ impl<N: Nic, D: Disk> Node<N, D> {
         }
         if outcome != Outcome::Done {
             self.disk_failed(now, index, mark, outcome);
+            if mark.is_write() {
+                self.write_failed(now, index, &frame);
+            }
         }
         match mark.work() {
             Work::Read => self.settle(now, frame, mark, outcome),

@@ -130,6 +130,10 @@ impl<N: Nic, D: Disk> Node<N, D> {
     #[cold]
     #[inline(never)]
     fn disk_changed(&mut self, now: Instant, index: usize) {
+        // It may have lost the mode, or need it no more.
+        if self.stations[index].through.is_on() {
+            self.write_back(now, index);
+        }
         self.stations[index].refresh();
         self.events
             .note(now, Event::DiskChanged.into(), index as u32);

@@ -15,21 +15,34 @@ impl<N: Nic, D: Disk> Node<N, D> {
     pub(super) fn written(&mut self, now: Instant, frame: Frame, mark: Mark) {
         let export = &self.exports[mark.export()];
         let disk = usize::from(export.volume.disk);
-        let station = &self.stations[disk];
+        let station = &mut self.stations[disk];
         if station.volatile && export.target.cache() == aoe::Cache::WriteThrough {
             if station.may_have_lost(&frame) {
                 return self.settle(now, frame, mark, Outcome::Fault);
             }
-            self.wait_for_flush(disk, frame, mark);
-        } else {
-            self.settle(now, frame, mark, Outcome::Done);
+            if !station.through.is_on() {
+                return self.wait_for_flush(disk, frame, mark);
+            }
+            if station.through.ended_beside(station.under_way) {
+                self.write_back(now, disk);
+            }
         }
+        self.settle(now, frame, mark, Outcome::Done);
     }
 
-    /// As [`written`](Self::written), for a discard.
+    /// As [`written`](Self::written), for a discard, which no disk writes through.
     #[inline(never)]
-    pub(super) fn written_aside(&mut self, now: Instant, frame: Frame, mark: Mark) {
-        self.written(now, frame, mark);
+    pub(super) fn discarded(&mut self, now: Instant, frame: Frame, mark: Mark) {
+        let export = &self.exports[mark.export()];
+        let disk = usize::from(export.volume.disk);
+        let station = &self.stations[disk];
+        if !station.volatile || export.target.cache() != aoe::Cache::WriteThrough {
+            self.settle(now, frame, mark, Outcome::Done);
+        } else if station.may_have_lost(&frame) {
+            self.settle(now, frame, mark, Outcome::Fault);
+        } else {
+            self.wait_for_flush(disk, frame, mark);
+        }
     }
 
     #[inline(always)]
@@ -49,8 +62,10 @@ impl<N: Nic, D: Disk> Node<N, D> {
         let Some((frame, mark)) = self.waiting.pop(&mut batch) else {
             return;
         };
+        let alone = mark.is_write() && batch.is_empty() && station.under_way == 0;
+        station.through.flushes(alone);
         station.batch = batch;
-        station.flushing = true;
+        (station.flushing, station.flush_is_void) = (true, false);
         station.flushing_since = self.now;
         self.events.count(Event::Flush.into());
         let request = Request {
@@ -73,11 +88,11 @@ impl<N: Nic, D: Disk> Node<N, D> {
         outcome: Outcome,
     ) {
         // A disk that cannot flush has lost what it reported, whatever it calls it.
-        let outcome = match outcome {
-            Outcome::Done => Outcome::Done,
-            Outcome::Medium | Outcome::Fault | Outcome::Unsupported => Outcome::Fault,
-        };
         let station = &mut self.stations[disk];
+        let outcome = match outcome {
+            Outcome::Done if !station.flush_is_void => Outcome::Done,
+            _ => Outcome::Fault,
+        };
         station.flushing = false;
         station.flushes.note(now - station.flushing_since);
         let batch = mem::replace(&mut station.batch, Queue::EMPTY);
@@ -88,14 +103,66 @@ impl<N: Nic, D: Disk> Node<N, D> {
             Outcome::Done => Queue::EMPTY,
             _ => {
                 station.flush_failed_at = Some(now);
+                station.through.flushes(false);
                 mem::replace(&mut station.unflushed, Queue::EMPTY)
             }
         };
         self.settle_all(now, frame, mark, batch, outcome);
-        let mut late = late;
+        self.settle_late(now, late, outcome);
+        if self.stations[disk].through.is_due() {
+            self.write_through(now, disk);
+        }
+    }
+
+    fn settle_late(&mut self, now: Instant, mut late: Queue, outcome: Outcome) {
         if let Some((frame, mark)) = self.waiting.pop(&mut late) {
             self.settle_all(now, frame, mark, late, outcome);
         }
+    }
+
+    /// Lets a disk that does one write at a time write through, if it does nothing now.
+    #[cold]
+    #[inline(never)]
+    fn write_through(&mut self, now: Instant, disk: usize) {
+        let station = &mut self.stations[disk];
+        // What is under way would have begun before it, and what waits for a flush would
+        // still need one.
+        if station.under_way > 0 || station.flushing || !station.unflushed.is_empty() {
+            return;
+        }
+        let is_on = station.disk.set_write_through(true);
+        station.through.tried(is_on);
+        if is_on {
+            self.events
+                .note(now, Event::WriteThrough.into(), disk as u32);
+        }
+    }
+
+    /// Goes back to flushes. What is under way waits for one, whenever it began.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn write_back(&mut self, now: Instant, disk: usize) {
+        let station = &mut self.stations[disk];
+        station.disk.set_write_through(false);
+        station.through.left(now);
+        self.events.note(now, Event::WriteBack.into(), disk as u32);
+    }
+
+    /// A write has failed. One that was written through is a flush that failed as well:
+    /// whatever the disk has may be gone, and its next flush knows nothing of it.
+    #[cold]
+    pub(super) fn write_failed(&mut self, now: Instant, disk: usize, frame: &Frame) {
+        let station = &mut self.stations[disk];
+        if !station.through.covers(frame.posted_at()) {
+            return;
+        }
+        station.flush_failed_at = Some(now);
+        station.flush_is_void = true;
+        let late = mem::replace(&mut station.unflushed, Queue::EMPTY);
+        if station.through.is_on() {
+            self.write_back(now, disk);
+        }
+        self.settle_late(now, late, Outcome::Fault);
     }
 
     /// Settles one, as [`settle_one`](Self::settle_one) does.

@@ -119,7 +119,7 @@ impl<N: Nic, D: Disk> Node<N, D> {
         let io = aoe::io_of(frame.wire(), frame.len()).expect("admitted, so it parses");
         let piece = next_piece(io.carried(frame.wire()), mark.range(), frame.progress());
         match (piece, geometry.discard) {
-            (None, _) => self.written_aside(now, frame, mark),
+            (None, _) => self.discarded(now, frame, mark),
             // It could when the request was admitted; it has changed since.
             (Some(_), None) => self.settle(now, frame, mark, Outcome::Unsupported),
             (Some((range, lba, done, left)), Some(limits)) => {
