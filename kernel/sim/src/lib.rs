@@ -87,6 +87,8 @@ pub struct Report {
     pub flushes: u64,
     /// Writes that took effect at a disk.
     pub writes: u64,
+    /// Those of them that were durable when they ended, by the node's choice.
+    pub through: u64,
     /// Commands that ended for their host.
     pub completed: u64,
     /// Copies of writes that came after their host had its answer.
@@ -108,6 +110,7 @@ impl Report {
         self.sectors_written += other.sectors_written;
         self.flushes += other.flushes;
         self.writes += other.writes;
+        self.through += other.through;
         self.completed += other.completed;
         self.late_copies += other.late_copies;
         for (sum, count) in self.faults.iter_mut().zip(other.faults) {
@@ -136,8 +139,9 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "{} sectors read and checked, {} sectors written; {} disk writes, {} flushes",
-            self.sectors_read, self.sectors_written, self.writes, self.flushes
+            "{} sectors read and checked, {} sectors written; {} disk writes, {} of them written \
+             through, {} flushes",
+            self.sectors_read, self.sectors_written, self.writes, self.through, self.flushes
         )?;
         writeln!(
             f,

@@ -26,6 +26,16 @@ pub enum Mutant {
     CacheDenied,
     /// A flush that failed passes for one that worked.
     FlushErrorSwallowed,
+    /// A disk is told to write through while a write is under way, and that one is
+    /// believed to be durable too.
+    ThroughEarly,
+    /// It ceases to, and what is under way then is believed to be durable.
+    ThroughKept,
+    /// In that mode no flush goes to the disk, not even behind a discard.
+    ThroughUnflushed,
+    /// A write that fails in it is tried again, and others that were under way are not
+    /// suspected.
+    ThroughRetried,
     /// Reads come from one sector further on.
     ReadShifted,
     /// Writes of several sectors leave the last one out.
@@ -100,10 +110,14 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 42] = [
         Self::FlushSwallowed,
         Self::CacheDenied,
         Self::FlushErrorSwallowed,
+        Self::ThroughEarly,
+        Self::ThroughKept,
+        Self::ThroughUnflushed,
+        Self::ThroughRetried,
         Self::ReadShifted,
         Self::WriteShort,
         Self::DiscardWide,
@@ -202,6 +216,12 @@ pub struct BentDrive {
     copies: BTreeMap<u32, (u64, Vec<u8>)>,
     /// Flushes that are under way, by their marks.
     flushes: BTreeSet<u32>,
+    /// Writes that are under way, likewise.
+    writes: BTreeMap<u32, Request>,
+    /// What the node has told it about writing through, and whether that is still to be
+    /// told to the disk.
+    is_through: bool,
+    is_due: bool,
     bell: Bell,
 }
 
@@ -225,6 +245,9 @@ impl BentDrive {
             late: VecDeque::new(),
             copies: BTreeMap::new(),
             flushes: BTreeSet::new(),
+            writes: BTreeMap::new(),
+            is_through: false,
+            is_due: false,
             bell: Bell::default(),
         };
         drive.refresh();
@@ -236,6 +259,25 @@ impl BentDrive {
         match self.bend {
             Some(Mutant::CacheDenied) => self.geometry.write_cache = WriteCache::None,
             Some(Mutant::CapacityLie) => self.geometry.sectors += 8,
+            _ => {}
+        }
+    }
+
+    /// After the node has submitted a write that it believes to be written through.
+    fn bend_through(&mut self, request: Request) {
+        match self.bend {
+            Some(Mutant::ThroughEarly) if std::mem::take(&mut self.is_due) => {
+                self.inner.kick();
+                self.inner.set_write_through(true);
+            }
+            Some(Mutant::ThroughKept) if self.is_through && self.random.one_in(8) => {
+                self.inner.kick();
+                self.inner.set_write_through(false);
+                self.inner.set_write_through(true);
+            }
+            Some(Mutant::ThroughRetried) if self.is_through => {
+                self.writes.insert(request.ticket, request);
+            }
             _ => {}
         }
     }
@@ -276,6 +318,9 @@ impl Disk for BentDrive {
             (Some(Mutant::FlushSwallowed), Op::Flush) => {
                 return self.early.push_back(done(request, frame));
             }
+            (Some(Mutant::ThroughUnflushed), Op::Flush) if self.is_through => {
+                return self.early.push_back(done(request, frame));
+            }
             (Some(Mutant::StateUnflushed), Op::Flush)
             | (Some(Mutant::StateUnwritten), Op::Flush | Op::Write)
                 if self.is_own =>
@@ -313,6 +358,9 @@ impl Disk for BentDrive {
         }
         self.bell.fresh = true;
         self.inner.submit(request, frame);
+        if request.op == Op::Write {
+            self.bend_through(request);
+        }
     }
 
     fn poll_done(&mut self) -> Option<Done> {
@@ -321,6 +369,13 @@ impl Disk for BentDrive {
             return Some(done);
         }
         let mut done = self.inner.poll_done()?;
+        while let Some(request) = self.writes.remove(&done.ticket)
+            && done.outcome != Outcome::Done
+        {
+            self.inner.submit(request, done.frame);
+            self.inner.kick();
+            done = self.inner.poll_done()?;
+        }
         match self.bend {
             Some(Mutant::ErrorSwallowed) => done.outcome = Outcome::Done,
             Some(Mutant::FlushErrorSwallowed) if self.flushes.remove(&done.ticket) => {
@@ -352,6 +407,17 @@ impl Disk for BentDrive {
         let changed = self.inner.tick(now);
         self.refresh();
         changed
+    }
+
+    fn set_write_through(&mut self, on: bool) -> bool {
+        let is_early = on && self.bend == Some(Mutant::ThroughEarly);
+        // Whether the disk can is found out at once.
+        self.is_through = self.inner.set_write_through(on);
+        self.is_due = is_early && self.is_through;
+        if self.is_due {
+            self.inner.set_write_through(false);
+        }
+        self.is_through
     }
 
     fn arm(&mut self) -> bool {

@@ -44,6 +44,7 @@ fn bench() -> Bench {
         physical_exponent: 0,
         read_only: false,
         cache: io::WriteCache::None,
+        can_write_through: false,
         discard: None,
         latency_us: (1, 2),
         fault_ppm: 0,

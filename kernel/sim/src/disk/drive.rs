@@ -152,6 +152,10 @@ impl io::Disk for Drive {
         std::mem::replace(&mut self.geometry, geometry) != geometry
     }
 
+    fn set_write_through(&mut self, on: bool) -> bool {
+        self.spindle.borrow_mut().set_write_through(on)
+    }
+
     fn arm(&mut self) -> bool {
         let mut spindle = self.spindle.borrow_mut();
         spindle.armed = true;

@@ -28,6 +28,8 @@ pub(super) struct Job {
     pub(super) stage: u8,
     pub(super) ends_at: u64,
     pub(super) outcome: Outcome,
+    /// A write that began in the mode that writes through, and has seen no switch.
+    pub(super) is_through: bool,
     /// For a flush: writes reported up to here are to become durable.
     pub(super) mark: u64,
 }
@@ -66,6 +68,7 @@ pub(super) struct Ended {
     pub(super) outcome: Outcome,
     pub(super) data: Vec<u8>,
     pub(super) is_write: bool,
+    pub(super) is_through: bool,
     pub(super) lba: u64,
     pub(super) sectors: u64,
 }

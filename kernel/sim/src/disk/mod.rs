@@ -5,7 +5,8 @@
 //! With a volatile cache, what counts as durable is exactly what the contract
 //! says (`io::Op::Flush`): writes that had been *reported done* before the flush
 //! was submitted. A power cut keeps, sector by sector, any version that was
-//! under way since, in any combination.
+//! under way since, in any combination. While it writes through, a write that was
+//! begun and reported in the mode is durable by itself, and makes no other so.
 //!
 //! What a real disk would swallow is a finding here: a request past the end, a
 //! write to a read-only disk, data outside the frame, two overlapping writes
@@ -37,6 +38,8 @@ pub struct DiskPlan {
     pub read_only: bool,
     /// Whether a reported write may be lost.
     pub cache: WriteCache,
+    /// Whether it can be told to write through.
+    pub can_write_through: bool,
     /// Largest discard, if it can.
     pub discard: Option<u32>,
     /// Shortest and longest time of an operation.

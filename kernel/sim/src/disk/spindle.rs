@@ -50,6 +50,10 @@ pub struct Spindle {
     pub armed: bool,
     /// How often the cache lost something without a power cut.
     pub losses: u64,
+    /// It writes through now.
+    writes_through: bool,
+    /// Writes that became durable by that.
+    pub through: u64,
     /// Flushes that took effect.
     pub flushes: u64,
     /// Flushes that failed.
@@ -84,6 +88,8 @@ impl Spindle {
             resized: false,
             armed: false,
             losses: 0,
+            writes_through: false,
+            through: 0,
             flushes: 0,
             flushes_refused: 0,
             writes: 0,
@@ -98,6 +104,24 @@ impl Spindle {
     /// A flush that fails drops nothing.
     pub fn keep_all(&mut self) {
         self.plan.failed_flush_drops = false;
+    }
+
+    /// Begins or ceases to write through. What is under way sees it. False if it does
+    /// not write through now.
+    pub fn set_write_through(&mut self, on: bool) -> bool {
+        let now_us = self.ledger.now_us();
+        self.advance(now_us);
+        let is_on = on && self.plan.can_write_through && self.plan.cache == WriteCache::Volatile;
+        if is_on != self.writes_through {
+            self.ledger
+                .say(|| format!("disk {}: writes through: {is_on}", self.number));
+        }
+        self.jobs.iter_mut().for_each(|job| job.is_through = false);
+        self.ended
+            .iter_mut()
+            .for_each(|ended| ended.is_through = false);
+        self.writes_through = is_on;
+        is_on
     }
 
     /// Puts a new capacity into force.
@@ -292,6 +316,7 @@ impl Spindle {
             stage: 0,
             ends_at,
             outcome,
+            is_through: request.op == Op::Write && self.writes_through,
             mark: self.reports,
         });
         self.set_next_at();
@@ -357,6 +382,10 @@ impl Spindle {
                 self.take_effect(index, stage);
             } else {
                 let job = self.jobs.remove(index);
+                // It is a flush that failed as well.
+                if job.is_through && job.outcome != Outcome::Done && self.plan.failed_flush_drops {
+                    self.drop_cache();
+                }
                 self.ledger.say(|| {
                     format!(
                         "disk {} ends job {}: {:?}",
@@ -370,6 +399,7 @@ impl Spindle {
                     key: job.key,
                     outcome: job.outcome,
                     is_write: job.op == Op::Write,
+                    is_through: job.is_through,
                     lba: job.lba,
                     sectors: job.sectors,
                     data: job.data,
@@ -468,8 +498,30 @@ impl Spindle {
                     version.reported = Some(reported);
                 }
             }
+            if ended.is_through {
+                self.commit_one(&ended);
+            }
         }
         Some(ended)
+    }
+
+    /// Makes one write durable, as far as it is still in the cache, and no other.
+    fn commit_one(&mut self, ended: &Ended) {
+        self.through += 1;
+        for lba in ended.lba..ended.lba + ended.sectors {
+            let Some(versions) = self.cache.get_mut(&lba) else {
+                continue;
+            };
+            let is_it = |version: &Version| version.job == ended.key;
+            if let Some(at) = versions.iter().rposition(is_it) {
+                let durable = versions.drain(..=at).next_back();
+                let durable = durable.expect("the range is not empty");
+                self.medium.insert(lba, durable.bytes);
+            }
+            if versions.is_empty() {
+                self.cache.remove(&lba);
+            }
+        }
     }
 
     /// Whether something has ended or moves on by now.
@@ -533,6 +585,7 @@ impl Spindle {
         }
         self.ended.clear();
         (self.trip, self.is_out) = (None, false);
+        self.writes_through = false;
         (self.unpublished, self.with_driver) = (0, 0);
         self.armed = false;
         self.set_next_at();

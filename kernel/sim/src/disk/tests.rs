@@ -21,6 +21,7 @@ fn plan() -> DiskPlan {
         physical_exponent: 0,
         read_only: false,
         cache: WriteCache::Volatile,
+        can_write_through: true,
         discard: Some(8),
         latency_us: (1, 50),
         fault_ppm: 0,
@@ -196,4 +197,47 @@ fn a_torn_sector_is_part_old_and_part_new() {
     assert_eq!(lba, 5);
     assert_eq!(bench.spindle.borrow().value(5), value);
     assert!(!bench.holds(5, 0x100));
+}
+
+#[test]
+fn a_write_begun_and_reported_in_the_mode_survives_every_power_cut() {
+    for seed in 0..64 {
+        let mut bench = bench(plan(), seed);
+        assert!(bench.drive.set_write_through(true));
+        bench.write(5, 0x100);
+        bench.drive.set_write_through(false);
+        bench.spindle.borrow_mut().lose_the_power();
+        assert!(bench.holds(5, 0x100), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_write_that_saw_a_switch_does_not() {
+    for on in [false, true] {
+        let lost = (0..64).any(|seed| {
+            let mut bench = bench(plan(), seed);
+            bench.drive.set_write_through(!on);
+            bench.submit(Op::Write, 5, 1, 0x100);
+            bench.drive.kick();
+            bench.drive.set_write_through(on);
+            assert_eq!(bench.finish().len(), 1);
+            bench.spindle.borrow_mut().lose_the_power();
+            !bench.holds(5, 0x100)
+        });
+        assert!(lost, "switched to {on}");
+    }
+}
+
+#[test]
+fn a_write_in_the_mode_covers_no_other() {
+    let lost = (0..64).any(|seed| {
+        let mut bench = bench(plan(), seed);
+        bench.write(5, 0x100);
+        assert!(bench.drive.set_write_through(true));
+        bench.write(6, 0x200);
+        bench.spindle.borrow_mut().lose_the_power();
+        assert!(bench.holds(6, 0x200), "seed {seed}");
+        !bench.holds(5, 0x100)
+    });
+    assert!(lost);
 }

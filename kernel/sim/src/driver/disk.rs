@@ -51,6 +51,11 @@ pub trait DiskDevice {
     /// Hears no doorbell, or does again.
     fn set_deaf(&mut self, is_deaf: bool);
 
+    /// Whether its driver has told it to write through.
+    fn writes_through(&self) -> bool {
+        false
+    }
+
     /// What the world's clock shows, where a device has its own time.
     fn set_now_us(&mut self, _: u64) {}
 }
@@ -253,6 +258,15 @@ impl<D: Disk, V: DiskDevice> Disk for Driven<D, V> {
 
     fn fails_soon(&self) -> bool {
         self.disk.fails_soon()
+    }
+
+    fn set_write_through(&mut self, on: bool) -> bool {
+        // What was published before it, the device has in the old mode.
+        self.work();
+        let is_on = self.disk.set_write_through(on);
+        let writes_through = self.device.writes_through();
+        self.spindle.borrow_mut().set_write_through(writes_through);
+        is_on
     }
 
     fn arm(&mut self) -> bool {

@@ -198,6 +198,10 @@ impl Disk for AnyDrive {
         with!(AnyDrive, self, it => it.fails_soon())
     }
 
+    fn set_write_through(&mut self, on: bool) -> bool {
+        with!(AnyDrive, self, it => it.set_write_through(on))
+    }
+
     fn arm(&mut self) -> bool {
         with!(AnyDrive, self, it => it.arm())
     }

@@ -18,6 +18,7 @@ const READ_ONLY: u64 = 1 << 5;
 const BLK_SIZE: u64 = 1 << 6;
 const FLUSH: u64 = 1 << 9;
 const TOPOLOGY: u64 = 1 << 10;
+const CONFIG_WCE: u64 = 1 << 11;
 const DISCARD: u64 = 1 << 13;
 /// Features of a card (virtio 1.2, 5.1.3).
 const MTU: u64 = 1 << 3;
@@ -71,12 +72,14 @@ pub fn disk_profile(plan: &DiskPlan, number: usize, random: &mut Random) -> Prof
     config[..8].copy_from_slice(&plan.sectors.to_le_bytes());
     config[20..24].copy_from_slice(&(SECTOR_BYTES as u32).to_le_bytes());
     config[24] = plan.physical_exponent;
+    config[32] = u8::from(forgets(plan));
     config[36..40].copy_from_slice(&plan.discard.unwrap_or(0).to_le_bytes());
     let mut profile = Profile::new(DeviceId::BLOCK, config);
     profile.features |= BLK_SIZE | TOPOLOGY;
     let offered = [
         (READ_ONLY, plan.read_only),
         (FLUSH, forgets(plan)),
+        (CONFIG_WCE, plan.can_write_through),
         (DISCARD, plan.discard.is_some()),
     ];
     for (feature, _) in offered.into_iter().filter(|(_, is_offered)| *is_offered) {
@@ -210,6 +213,10 @@ impl DiskDevice for VirtioDisk {
 
     fn set_deaf(&mut self, is_deaf: bool) {
         self.device.set_deaf(is_deaf);
+    }
+
+    fn writes_through(&self) -> bool {
+        self.device.writes_through()
     }
 }
 

@@ -59,10 +59,11 @@ impl World {
         self.count_events();
         let tally = self.oracle.borrow().tally;
         let spindles = self.spindles.iter().map(|spindle| spindle.borrow());
-        let (mut flushes, mut writes) = (0, 0);
+        let (mut flushes, mut writes, mut through) = (0, 0, 0);
         for spindle in spindles {
             flushes += spindle.flushes;
             writes += spindle.writes;
+            through += spindle.through;
         }
         Report {
             seed,
@@ -76,6 +77,7 @@ impl World {
             sectors_written: tally.sectors_written,
             flushes,
             writes,
+            through,
             completed: self.hosts.iter().map(|host| host.completed()).sum(),
             late_copies: tally.late_copies,
             faults: self.ledger.faults(),

@@ -68,6 +68,7 @@ pub(super) fn disk_plan(random: &mut Random, number: usize) -> DiskPlan {
         } else {
             WriteCache::Volatile
         },
+        can_write_through: !grain.is_multiple_of(24),
         discard: (!random.one_in(3)).then(|| *random.pick(&[2_048, 65_536])),
         latency_us: if fast {
             (1, 20)
