@@ -23,6 +23,10 @@ use std::time::Duration;
 const SECTORS: usize = 4096;
 /// The whole disk is written so often, and then once more until the power fails.
 const PASSES: u64 = 3;
+/// Writes of a host that waits for each, before that, and the flushes that they cost a
+/// disk that can write through: those by which the node notices.
+const LONE: usize = 100;
+const LONE_FLUSHES: u64 = 16;
 /// Answers of the last pass before that.
 const ANSWERS_BEFORE_THE_CUT: usize = 150;
 /// Answers to Linux between its writers' first round and the cut.
@@ -213,13 +217,27 @@ fn survives(context: &Context, model: &'static str) -> Result<String, Failure> {
     let content = vec![0; SECTORS * SECTOR_BYTES];
     let disk = VolatileDisk::serve(context.folder(), model, content, &bench.journal)?;
     bench.watch(&disk);
-    let (node, export) = bench.start(model, &|recipe| recipe, &disk, model)?;
+    let (mut node, export) = bench.start(model, &|recipe| recipe, &disk, model)?;
     let flow = |seconds| Flow {
         sectors_per_frame: 8,
         outstanding: 32,
         within: context.seconds(seconds),
         ..Flow::default()
     };
+    let alone = Flow {
+        outstanding: 1,
+        ..flow(40)
+    };
+    let lone = bench
+        .client
+        .write_pattern(&export, 0, 8 * LONE, PASSES + 1, alone)
+        .map_err(blame(&node))?;
+    let flushes = node.qmp().disk_counters(0)?["flush_operations"].as_u64();
+    must(
+        model != "virtio-blk" || flushes == Some(LONE_FLUSHES),
+        &node,
+        || format!("{} lone writes cost {flushes:?} flushes", lone.requests),
+    )?;
     for seed in 0..PASSES {
         bench
             .client
