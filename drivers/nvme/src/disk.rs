@@ -12,6 +12,10 @@
 //! **A reset may cost what is in the cache.** A controller whose firmware fails does
 //! not say what it had not written yet, so the flushes that would have vouched for
 //! such writes fail. What it had not answered runs again.
+//!
+//! **No write goes through the cache.** A write can ask for it with FUA (NVMe 1.4, 6.15),
+//! and nothing tells a controller that does as asked from one that takes no notice, as
+//! QEMU's does. So it is left to flushes, which both honour.
 
 use crate::command::Command;
 use crate::guard::{View, Watch};
