@@ -1,19 +1,19 @@
 //! The devices' side: one turn of it, and its sleep.
 
-use crate::mailbox::{Batch, Mailbox};
-use crate::parcel::{self, Answer, Parcel};
+use crate::handle::Side;
+use crate::mailbox::{Answer, In, Order, Out, way};
+use crate::queue::Item;
 use crate::sleeper::Sleeper;
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use io::{Disk, Done, Frame, Instant, Nic};
+use io::{Disk, Frame, Instant, Nic};
 use spin::Mutex;
 
 /// What both processors share: the drivers, and the two ways between them.
 pub struct Link<N, D> {
     devices: Mutex<Devices<N, D>>,
-    pub(crate) to_devices: Mailbox,
-    pub(crate) to_node: Mailbox,
+    /// The node's ends of the two ways, until it has taken them.
+    side: Mutex<Option<Side>>,
     pub(crate) node: Sleeper,
     pub(crate) mover: Sleeper,
     /// Turns that have ended.
@@ -21,15 +21,14 @@ pub struct Link<N, D> {
     /// A device has woken its processor, for what the node has to look at if there is
     /// no frame of it.
     called: AtomicBool,
-    frames: usize,
 }
 
 /// The drivers, and what is on its way at their side.
 pub(crate) struct Devices<N, D> {
     cards: Vec<Lane<N>>,
     disks: Vec<Spindle<D>>,
-    inn: Box<Batch>,
-    out: Box<Batch>,
+    inn: In<Order>,
+    out: Out<Answer>,
 }
 
 /// A card.
@@ -53,21 +52,32 @@ impl<N: Nic, D: Disk> Link<N, D> {
     /// A link for `frames` frames, with what interrupts the node's processor and that of
     /// the devices. It has no devices yet: [`Way`](crate::Way) adds them.
     pub fn new(frames: usize, wake_node: fn(), wake_devices: fn()) -> Self {
+        let (to_devices, orders) = way(frames);
+        let (to_node, answers) = way(frames);
         Self {
             devices: Mutex::new(Devices {
                 cards: Vec::new(),
                 disks: Vec::new(),
-                inn: Batch::new(frames),
-                out: Batch::new(frames),
+                inn: orders,
+                out: to_node,
             }),
-            to_devices: Mailbox::new(frames),
-            to_node: Mailbox::new(frames),
+            side: Mutex::new(Some(Side {
+                out: to_devices,
+                inn: answers,
+            })),
             node: Sleeper::new(wake_node),
             mover: Sleeper::new(wake_devices),
             turns: AtomicU64::new(0),
             called: AtomicBool::new(false),
-            frames,
         }
+    }
+
+    /// The node's ends.
+    ///
+    /// # Panics
+    /// If they were taken before: a link has one node.
+    pub(crate) fn take_side(&self) -> Side {
+        self.side.lock().take().expect("a link has one node")
     }
 
     /// One more card, with the count of what it posts again; its number.
@@ -92,17 +102,22 @@ impl<N: Nic, D: Disk> Link<N, D> {
     /// One turn at `now`: the devices get what the node has for them, and the node what
     /// they are done with. True if anything moved: then there may be more.
     pub fn turn(&self, now: Instant) -> bool {
-        let mut devices = self.devices.lock();
-        let taken = self.to_devices.take(&mut devices.inn);
-        devices.give();
+        let devices = &mut *self.devices.lock();
+        let taken = devices.inn.look();
+        if taken {
+            devices.give();
+        }
         devices.collect(now);
         // Before any answer is shown to a card: see the crate's header.
-        let handed_over = self.to_node.put(&mut devices.out);
-        if handed_over || self.called.swap(false, Ordering::Relaxed) && !taken {
+        let handed_over = devices.out.show();
+        if handed_over || self.called.load(Ordering::Relaxed) && !taken {
             self.node.wake();
         }
+        self.called.store(false, Ordering::Relaxed);
         devices.kick();
-        self.turns.fetch_add(1, Ordering::Relaxed);
+        // Nobody else counts them.
+        let turns = self.turns.load(Ordering::Relaxed);
+        self.turns.store(turns.wrapping_add(1), Ordering::Relaxed);
         taken | handed_over
     }
 
@@ -111,7 +126,7 @@ impl<N: Nic, D: Disk> Link<N, D> {
     pub fn arm(&self) -> bool {
         self.mover.lie_down();
         let mut devices = self.devices.lock();
-        let mut is_there = self.to_devices.is_full();
+        let mut is_there = devices.inn.look();
         // All of them, whatever the first says: it is one wish.
         for card in &mut devices.cards {
             is_there |= card.nic.arm();
@@ -144,11 +159,6 @@ impl<N: Nic, D: Disk> Link<N, D> {
         (!self.mover.is_asleep()).then(|| self.turns.load(Ordering::Relaxed))
     }
 
-    /// How many frames each way can hold.
-    pub(crate) fn frames(&self) -> usize {
-        self.frames
-    }
-
     /// Does something rare with a card's driver. Its processor looks afterwards at what
     /// came of it.
     pub(crate) fn with_nic<R>(&self, index: u8, run: impl FnOnce(&mut N) -> R) -> R {
@@ -164,10 +174,10 @@ impl<N: Nic, D: Disk> Link<N, D> {
 impl<N: Nic, D: Disk> Devices<N, D> {
     /// Gives the devices what the node has for them.
     fn give(&mut self) {
-        while let Some(frame) = self.inn.disk.pop() {
-            let Parcel { disk, request } = Parcel::of(&frame);
-            let spindle = &mut self.disks[usize::from(disk)];
+        while let Some(order) = self.inn.disk.pop() {
+            let spindle = &mut self.disks[usize::from(order.device())];
             spindle.under_way += 1;
+            let (request, frame) = order.into_request();
             spindle.disk.submit(request, frame);
         }
         while let Some(frame) = self.inn.wire.pop() {
@@ -188,18 +198,8 @@ impl<N: Nic, D: Disk> Devices<N, D> {
                 && let Some(done) = spindle.disk.poll_done()
             {
                 spindle.under_way -= 1;
-                let Done {
-                    ticket,
-                    outcome,
-                    mut frame,
-                } = done;
-                let answer = Answer {
-                    disk: index as u8,
-                    ticket,
-                    outcome,
-                };
-                answer.put(&mut frame);
-                self.out.disk.push(frame);
+                let disk = index as u8;
+                self.out.disk.push(Answer { disk, done });
             }
         }
         let is_aged = self.cards.len() > 1;
@@ -212,6 +212,7 @@ impl<N: Nic, D: Disk> Devices<N, D> {
                 self.out.wire.push(frame);
             }
             card.seen_empty = now;
+            let mut posted_again = 0;
             // Ends: only what is on its way out can come back.
             while card.sending > 0
                 && let Some(mut frame) = card.nic.poll_sent()
@@ -220,13 +221,16 @@ impl<N: Nic, D: Disk> Devices<N, D> {
                 if frame.receives_again() {
                     frame.set_posted_at(now);
                     card.nic.post(frame);
-                    // Nobody else writes it.
-                    let count = card.posted_again.load(Ordering::Relaxed);
-                    card.posted_again
-                        .store(count.wrapping_add(1), Ordering::Relaxed);
+                    posted_again += 1;
                 } else {
                     self.out.empty.push(frame);
                 }
+            }
+            if posted_again > 0 {
+                // Nobody else writes it.
+                let count = card.posted_again.load(Ordering::Relaxed);
+                card.posted_again
+                    .store(count.wrapping_add(posted_again), Ordering::Relaxed);
             }
         }
     }
@@ -251,25 +255,34 @@ impl<N: Nic, D: Disk> Devices<N, D> {
     }
 }
 
-/// For [`Disk::lent`]: looks at an operation wherever it is on the devices' side. A frame
-/// moves on only from the node's mailbox to the devices, from there to the other
-/// mailbox, and from there only by the node, which is the one who looks: so looking in
-/// this order misses none. The closure has no type of its own here, because a driver
-/// might be remote as well, as far as the compiler knows.
+/// For [`Disk::lent`]: looks at an operation wherever it is. Between two turns it is in
+/// the queue of orders, at its driver, or in the queue of answers, and with the lock of a
+/// turn we have the devices' ends of both. The closure has no type of its own here,
+/// because a driver might be remote as well, as far as the compiler knows.
 impl<N: Nic, D: Disk> Link<N, D> {
-    pub(crate) fn look(&self, disk: u8, ticket: u32, look: &mut dyn FnMut(&Frame)) -> bool {
-        let is_it = |frame: &Frame| parcel::is(frame, disk, ticket);
-        if self.to_devices.look(is_it, look) {
-            return true;
-        }
-        {
-            // Between two turns nothing lies in the devices' own batches.
-            let devices = self.devices.lock();
-            let driver = &devices.disks[usize::from(disk)].disk;
-            if driver.lent(ticket, |frame| look(frame)).is_some() {
-                return true;
+    #[cold]
+    pub(crate) fn look(
+        &self,
+        side: &Side,
+        disk: u8,
+        ticket: u32,
+        look: &mut dyn FnMut(&Frame),
+    ) -> bool {
+        let devices = self.devices.lock();
+        let driver = &devices.disks[usize::from(disk)].disk;
+        devices.inn.disk.visit(&side.out.disk, &mut |order| {
+            let is_it = (order.device(), order.ticket) == (disk, ticket);
+            if is_it {
+                look(&order.frame);
             }
-        }
-        self.to_node.look(is_it, look)
+            is_it
+        }) || driver.lent(ticket, |frame| look(frame)).is_some()
+            || side.inn.disk.visit(&devices.out.disk, &mut |answer| {
+                let is_it = (answer.disk, answer.done.ticket) == (disk, ticket);
+                if is_it {
+                    look(&answer.done.frame);
+                }
+                is_it
+            })
     }
 }

@@ -1,27 +1,25 @@
 //! The node's side: what it has in place of a card and of a disk.
 //!
-//! All of them share one batch for each way. The last card hands over and takes: the
-//! node kicks its cards last, once a turn, and every card before a sleep.
+//! All of them share the ends of both ways. The last card hands over and looks for more:
+//! the node kicks its cards last, once a turn, and every card before a sleep.
 
 use crate::devices::Link;
-use crate::mailbox::{Batch, Line};
-use crate::parcel::{self, Answer, Parcel};
+use crate::mailbox::{Answer, In, Order, Out};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
-use core::cell::RefCell;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use io::{Done, Frame, Geometry, Identity, Instant, Nic, Request, Text};
 
-/// What is on its way at the node's side.
-struct Side {
-    out: Box<Batch>,
-    inn: Box<Batch>,
+/// The node's ends of both ways.
+pub(crate) struct Side {
+    pub out: Out<Order>,
+    pub inn: In<Answer>,
 }
 
 /// A card whose driver runs on another processor.
 pub struct Card<N: 'static, D: 'static> {
     link: &'static Link<N, D>,
-    side: Rc<RefCell<Side>>,
+    side: Rc<Side>,
     index: u8,
     /// Whether it is the last, which hands over for all.
     is_last: bool,
@@ -39,7 +37,7 @@ pub struct Card<N: 'static, D: 'static> {
 /// A disk whose driver runs on another processor.
 pub struct Disk<N: 'static, D: 'static> {
     link: &'static Link<N, D>,
-    side: Rc<RefCell<Side>>,
+    side: Rc<Side>,
     index: u8,
     geometry: Geometry,
     identity: Identity,
@@ -50,20 +48,16 @@ pub struct Disk<N: 'static, D: 'static> {
 /// The node's end of a link: puts something in place of each device.
 pub struct Way<N: 'static, D: 'static> {
     link: &'static Link<N, D>,
-    side: Rc<RefCell<Side>>,
+    side: Rc<Side>,
 }
 
 impl<N: Nic, D: io::Disk> Way<N, D> {
     /// The end of `link`, which has one.
     #[cold]
     pub fn new(link: &'static Link<N, D>) -> Self {
-        let side = Side {
-            out: Batch::new(link.frames()),
-            inn: Batch::new(link.frames()),
-        };
         Self {
             link,
-            side: Rc::new(RefCell::new(side)),
+            side: Rc::new(link.take_side()),
         }
     }
 
@@ -103,26 +97,6 @@ impl<N: Nic, D: io::Disk> Way<N, D> {
     }
 }
 
-impl<N: Nic, D: io::Disk> Card<N, D> {
-    /// Sends a frame, which comes back if it is wanted.
-    #[inline(never)]
-    fn hand_over(&mut self, mut frame: Frame, is_wanted: bool) {
-        self.sent_off = self.sent_off.wrapping_add(usize::from(!is_wanted));
-        frame.set_receives_again(!is_wanted);
-        self.side.borrow_mut().out.wire.push(frame);
-    }
-}
-
-/// The first of a line, if it is of this card.
-#[inline(always)]
-fn take(line: &mut Line, card: u8) -> Option<Frame> {
-    if line.front()?.home() == card {
-        line.pop()
-    } else {
-        None
-    }
-}
-
 impl<N: Nic, D: io::Disk> Nic for Card<N, D> {
     fn mac(&self) -> [u8; 6] {
         self.mac
@@ -145,15 +119,15 @@ impl<N: Nic, D: io::Disk> Nic for Card<N, D> {
         Instant(0)
     }
 
-    #[inline(never)]
+    #[inline]
     fn post(&mut self, frame: Frame) {
-        self.side.borrow_mut().out.empty.push(frame);
+        self.side.out.empty.push(frame);
     }
 
     /// The first of the line, if it is this card's: the line has one order for all.
-    #[inline(never)]
+    #[inline(always)]
     fn poll_rx(&mut self) -> Option<Frame> {
-        take(&mut self.side.borrow_mut().inn.wire, self.index)
+        self.side.inn.wire.pop_of(self.index)
     }
 
     fn send(&mut self, frame: Frame) {
@@ -162,9 +136,11 @@ impl<N: Nic, D: io::Disk> Nic for Card<N, D> {
 
     /// What is not wanted is posted again where it was sent.
     #[inline(always)]
-    fn send_off(&mut self, frame: Frame, is_wanted: impl FnOnce() -> bool) -> bool {
+    fn send_off(&mut self, mut frame: Frame, is_wanted: impl FnOnce() -> bool) -> bool {
         let is_wanted = is_wanted();
-        self.hand_over(frame, is_wanted);
+        self.sent_off = self.sent_off.wrapping_add(usize::from(!is_wanted));
+        frame.set_receives_again(!is_wanted);
+        self.side.out.wire.push(frame);
         is_wanted
     }
 
@@ -173,20 +149,19 @@ impl<N: Nic, D: io::Disk> Nic for Card<N, D> {
         self.sent_off.wrapping_sub(posted)
     }
 
-    #[inline(never)]
+    #[inline]
     fn poll_sent(&mut self) -> Option<Frame> {
-        take(&mut self.side.borrow_mut().inn.empty, self.index)
+        self.side.inn.empty.pop_of(self.index)
     }
 
     fn kick(&mut self) {
         if !self.is_last {
             return;
         }
-        let side = &mut *self.side.borrow_mut();
-        if self.link.to_devices.put(&mut side.out) {
+        if self.side.out.show() {
             self.link.mover.wake();
         }
-        self.link.to_node.take(&mut side.inn);
+        self.side.inn.look();
     }
 
     fn tick(&mut self, now: Instant) -> bool {
@@ -205,14 +180,13 @@ impl<N: Nic, D: io::Disk> Nic for Card<N, D> {
             return false;
         }
         self.link.node.lie_down();
-        let side = self.side.borrow();
-        !side.inn.is_empty() || !side.out.is_empty() || self.link.to_node.is_full()
+        self.side.inn.look() || self.side.out.is_waiting()
     }
 
     fn disarm(&mut self) {
         if self.is_last {
             self.link.node.get_up();
-            self.link.to_node.take(&mut self.side.borrow_mut().inn);
+            self.side.inn.look();
         }
     }
 
@@ -230,46 +204,28 @@ impl<N: Nic, D: io::Disk> io::Disk for Disk<N, D> {
         &self.identity
     }
 
-    #[inline(never)]
-    fn submit(&mut self, request: Request, mut frame: Frame) {
-        let parcel = Parcel {
-            disk: self.index,
-            request,
-        };
-        parcel.put(&mut frame);
-        self.side.borrow_mut().out.disk.push(frame);
+    #[inline(always)]
+    fn submit(&mut self, request: Request, frame: Frame) {
+        self.side
+            .out
+            .disk
+            .push(Order::new(self.index, request, frame));
     }
 
     /// The first of the line, if it is this disk's.
-    #[inline(never)]
+    #[inline(always)]
     fn poll_done(&mut self) -> Option<Done> {
-        let line = &mut self.side.borrow_mut().inn.disk;
-        let answer = Answer::of(line.front()?);
-        if answer.disk != self.index {
-            return None;
-        }
-        Some(Done {
-            ticket: answer.ticket,
-            outcome: answer.outcome,
-            frame: line.pop()?,
-        })
+        let answer = self.side.inn.disk.pop_of(self.index)?;
+        Some(answer.done)
     }
 
     fn lent<R>(&self, ticket: u32, look: impl FnOnce(&Frame) -> R) -> Option<R> {
-        let side = self.side.borrow();
-        let is_it = |frame: &&Frame| parcel::is(frame, self.index, ticket);
-        // At our side of the way there and of the way back, or in between.
-        let mut ours = side.out.disk.iter().chain(side.inn.disk.iter());
-        match ours.find(is_it) {
-            Some(frame) => Some(look(frame)),
-            None => {
-                let (mut look, mut seen) = (Some(look), None);
-                self.link.look(self.index, ticket, &mut |frame| {
-                    seen = look.take().map(|look| look(frame));
-                });
-                seen
-            }
-        }
+        let (mut look, mut seen) = (Some(look), None);
+        self.link
+            .look(&self.side, self.index, ticket, &mut |frame| {
+                seen = look.take().map(|look| look(frame));
+            });
+        seen
     }
 
     /// Nothing: the last card hands over for all.

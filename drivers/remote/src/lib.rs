@@ -7,13 +7,13 @@
 //! between them in batches. The node sees a [`Card`] and a [`Disk`] as always.
 //!
 //! ```text
-//! node's processor                                       devices' processor
-//! Card, Disk ─ out ─► to_devices ─ swapped in ─► Link::turn: submit, send, post
-//!            ◄─ inn ─ to_node    ◄─ swapped in ─ poll_done, poll_rx, poll_sent; kick
+//! node's processor                                devices' processor
+//! Card, Disk ─ push ─► to the devices ─ pop ─► Link::turn: submit, send, post
+//!            ◄─ pop ── to the node   ◄─ push ─ poll_done, poll_rx, poll_sent; kick
 //! ```
-//! A side collects frames in a batch of its own and hands it over once a turn: the lock
-//! of a [`mailbox`] is held for a swap of two pointers, and no frame costs a lock. Every
-//! batch can hold every frame, so handing over never fails and allocates nothing.
+//! Each way is three [`queue`]s: operations, wire, empty frames. A side puts frames in as
+//! they come and shows them once a turn, so no frame costs a lock or an atomic operation.
+//! Every queue can hold every frame, so handing over never fails and allocates nothing.
 //!
 //! **Order.** What cards received crosses in one line for all of them, in the order in
 //! which it was taken out of the rings. Before answers are shown to a card, everything
@@ -31,7 +31,7 @@
 //! How either side sleeps without losing a frame is in [`sleeper`].
 
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 extern crate alloc;
 #[cfg(test)]
@@ -40,7 +40,8 @@ extern crate std;
 mod devices;
 mod handle;
 mod mailbox;
-mod parcel;
+#[allow(unsafe_code)]
+mod queue;
 mod sleeper;
 #[cfg(test)]
 mod tests;

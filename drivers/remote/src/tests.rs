@@ -573,6 +573,29 @@ fn a_device_that_calls_without_a_frame_calls_the_node() {
     assert_eq!(CALLED.load(Ordering::SeqCst), 1, "once");
 }
 
+static CALLED_WITH: AtomicU64 = AtomicU64::new(0);
+
+#[test]
+fn a_device_that_calls_with_a_frame_calls_the_node_for_the_frame_and_not_again() {
+    fn called() {
+        CALLED_WITH.fetch_add(1, Ordering::SeqCst);
+    }
+    let (link, mut cards, ..) = link([called, nobody], 4, 0, false);
+    link.turn(Instant(1));
+    let mut sleep = || cards.iter_mut().for_each(|card| assert!(!card.arm()));
+    assert!(!link.arm());
+    sleep();
+    link.with_nic(0, |nic| nic.left = 1);
+    link.disarm(Instant(2));
+    assert!(link.turn(Instant(2)));
+    assert_eq!(CALLED_WITH.load(Ordering::SeqCst), 1, "a frame");
+    cards[1].disarm();
+    assert!(cards[0].poll_rx().is_some());
+    cards.iter_mut().for_each(|card| assert!(!card.arm()));
+    assert!(!link.turn(Instant(3)));
+    assert_eq!(CALLED_WITH.load(Ordering::SeqCst), 1, "there is nothing");
+}
+
 #[test]
 fn a_pulse_beats_with_every_turn_and_a_sleeper_has_none() {
     let (link, mut cards, ..) = link([nobody, nobody], 4, 0, false);

@@ -10,6 +10,7 @@ const PLACES: &[&str] = &[
     "drivers/pci/src/config",
     "drivers/pci/src/bar",
     "drivers/pci/src/shared",
+    "drivers/remote/src/queue",
     "drivers/virtio/src/ring",
     "drivers/virtio/src/transport",
     "drivers/virtio/src/model",
