@@ -207,6 +207,11 @@ pub trait Disk {
         None
     }
 
+    /// As [`Nic::is_quiet`](crate::Nic::is_quiet).
+    fn is_quiet(&self) -> bool {
+        false
+    }
+
     /// Asks for an interrupt at the next end of an operation. True if something
     /// is already there, in which case the caller must not sleep.
     fn arm(&mut self) -> bool;

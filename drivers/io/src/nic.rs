@@ -62,6 +62,13 @@ pub trait Nic {
     /// and after a configuration interrupt. True if something changed.
     fn tick(&mut self, now: Instant) -> bool;
 
+    /// Whether it is known to have had nothing when it was last kicked: a turn for it
+    /// alone would be in vain, and who does not spin may go to sleep at once. A card
+    /// that would have to look says no.
+    fn is_quiet(&self) -> bool {
+        false
+    }
+
     /// Asks for an interrupt at the next received frame. True if something is
     /// already there, in which case the caller must not sleep.
     fn arm(&mut self) -> bool;

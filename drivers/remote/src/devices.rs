@@ -103,6 +103,7 @@ impl<N: Nic, D: Disk> Link<N, D> {
     /// they are done with. True if anything moved: then there may be more.
     pub fn turn(&self, now: Instant) -> bool {
         let devices = &mut *self.devices.lock();
+        // What there is is given whole, so that nothing is left but what is new.
         let taken = devices.inn.look();
         if taken {
             devices.give();
@@ -126,7 +127,7 @@ impl<N: Nic, D: Disk> Link<N, D> {
     pub fn arm(&self) -> bool {
         self.mover.lie_down();
         let mut devices = self.devices.lock();
-        let mut is_there = devices.inn.look();
+        let mut is_there = devices.inn.has_news();
         // All of them, whatever the first says: it is one wish.
         for card in &mut devices.cards {
             is_there |= card.nic.arm();
@@ -193,13 +194,13 @@ impl<N: Nic, D: Disk> Devices<N, D> {
     /// Takes what they are done with.
     fn collect(&mut self, now: Instant) {
         for (index, spindle) in self.disks.iter_mut().enumerate() {
+            if spindle.under_way == 0 {
+                continue;
+            }
             // Ends: only what is under way can end.
-            while spindle.under_way > 0
-                && let Some(done) = spindle.disk.poll_done()
-            {
+            while let Some(done) = spindle.disk.poll_done() {
                 spindle.under_way -= 1;
-                let disk = index as u8;
-                self.out.disk.push(Answer { disk, done });
+                self.out.disk.push(Answer::new(index as u8, done));
             }
         }
         let is_aged = self.cards.len() > 1;
@@ -212,11 +213,12 @@ impl<N: Nic, D: Disk> Devices<N, D> {
                 self.out.wire.push(frame);
             }
             card.seen_empty = now;
+            if card.sending == 0 {
+                continue;
+            }
             let mut posted_again = 0;
             // Ends: only what is on its way out can come back.
-            while card.sending > 0
-                && let Some(mut frame) = card.nic.poll_sent()
-            {
+            while let Some(mut frame) = card.nic.poll_sent() {
                 card.sending -= 1;
                 if frame.receives_again() {
                     frame.set_posted_at(now);
@@ -278,9 +280,9 @@ impl<N: Nic, D: Disk> Link<N, D> {
             is_it
         }) || driver.lent(ticket, |frame| look(frame)).is_some()
             || side.inn.disk.visit(&devices.out.disk, &mut |answer| {
-                let is_it = (answer.disk, answer.done.ticket) == (disk, ticket);
+                let is_it = (answer.device(), answer.ticket) == (disk, ticket);
                 if is_it {
-                    look(&answer.done.frame);
+                    look(&answer.frame);
                 }
                 is_it
             })

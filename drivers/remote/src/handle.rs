@@ -175,12 +175,17 @@ impl<N: Nic, D: io::Disk> Nic for Card<N, D> {
         changed
     }
 
+    /// Whether there was nothing more for any card or disk when they were last kicked.
+    fn is_quiet(&self) -> bool {
+        self.side.inn.is_empty()
+    }
+
     fn arm(&mut self) -> bool {
         if !self.is_last {
             return false;
         }
         self.link.node.lie_down();
-        self.side.inn.look() || self.side.out.is_waiting()
+        self.side.inn.has_news() || !self.side.inn.is_empty() || self.side.out.is_waiting()
     }
 
     fn disarm(&mut self) {
@@ -216,7 +221,7 @@ impl<N: Nic, D: io::Disk> io::Disk for Disk<N, D> {
     #[inline(always)]
     fn poll_done(&mut self) -> Option<Done> {
         let answer = self.side.inn.disk.pop_of(self.index)?;
-        Some(answer.done)
+        Some(answer.into_done())
     }
 
     fn lent<R>(&self, ticket: u32, look: impl FnOnce(&Frame) -> R) -> Option<R> {
@@ -254,6 +259,11 @@ impl<N: Nic, D: io::Disk> io::Disk for Disk<N, D> {
     /// knows which.
     fn set_write_through(&mut self, _: bool) -> bool {
         false
+    }
+
+    /// The cards say it.
+    fn is_quiet(&self) -> bool {
+        true
     }
 
     fn arm(&mut self) -> bool {

@@ -28,7 +28,7 @@ struct Shared {
 
 /// On a pair of cache lines that nothing else is on: processors fetch two at once.
 #[repr(align(128))]
-struct Apart<T>(T);
+pub(crate) struct Apart<T>(pub T);
 
 /// Where an item lies.
 struct Place<T>(UnsafeCell<MaybeUninit<T>>);
@@ -191,17 +191,21 @@ impl<T: Item> Receiver<T> {
         Some(unsafe { self.places.at(first).read() })
     }
 
-    /// Looks for what was shown, and gives back what was taken out. True if there is
-    /// something to take.
+    /// Whether everything that was found was taken out.
     #[inline(always)]
-    pub fn look(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
+        self.first.get() == self.known.get()
+    }
+
+    /// Looks for what was shown, and gives back what was taken out.
+    #[inline(always)]
+    pub fn look(&self) {
         let first = self.first.get();
         // Acquire: the items that it names are in their places.
         let end = self.shared.end.0.load(Ordering::Acquire);
         // Release: what was taken out is moved out.
         self.shared.first.0.store(first, Ordering::Release);
         self.known.set(end);
-        first != end
     }
 
     /// Shows `see` every item from the first that was not taken out to the last that was
@@ -244,13 +248,15 @@ mod tests {
         let (sender, receiver) = queue(4);
         sender.push(7_u64);
         assert!(sender.is_waiting());
-        assert!(!receiver.look(), "not shown");
+        receiver.look();
+        assert!(receiver.is_empty(), "not shown");
         assert!(sender.show());
         assert_eq!(receiver.pop(), None, "not looked for");
-        assert!(receiver.look());
-        assert!(!sender.is_waiting());
+        receiver.look();
+        assert!(!receiver.is_empty() && !sender.is_waiting());
         assert_eq!(receiver.pop(), Some(7));
-        assert!(!sender.show() && !receiver.look(), "that was all");
+        receiver.look();
+        assert!(receiver.is_empty() && !sender.show(), "that was all");
     }
 
     #[test]
@@ -327,7 +333,8 @@ mod tests {
         let echo = thread::spawn(move || {
             let mut seen = 0;
             while seen < ITEMS {
-                if !receiver.look() {
+                receiver.look();
+                if receiver.is_empty() {
                     thread::yield_now();
                 }
                 while let Some(item) = receiver.pop() {
@@ -345,7 +352,8 @@ mod tests {
                 sent += 1;
             }
             sender.show();
-            if !returned.look() {
+            returned.look();
+            if returned.is_empty() {
                 thread::yield_now();
             }
             while let Some(item) = returned.pop() {

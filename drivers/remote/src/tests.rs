@@ -553,6 +553,29 @@ fn a_look_at_a_device_asks_its_driver_and_what_has_changed_is_kept() {
     );
 }
 
+#[test]
+fn what_keeps_a_side_from_sleeping_is_there_in_its_next_turn() {
+    let (link, mut cards, _disks, answered, _) = link([nobody, nobody], 4, 1, false);
+    assert!(link.arm(), "frames to receive into");
+    assert!(link.turn(Instant(1)), "and they are given");
+    assert!(cards[1].arm(), "two frames were received");
+    for card in &mut cards {
+        card.disarm();
+    }
+    assert!(cards[1].arm(), "and were not taken yet");
+    for card in &mut cards {
+        card.disarm();
+    }
+    let frame = cards[0].poll_rx().expect("the first");
+    assert!(cards[1].poll_rx().is_some(), "the second");
+    cards[0].send(frame);
+    assert!(cards[1].arm(), "it has an answer that nobody was shown");
+    cards[1].kick();
+    assert!(link.arm(), "the answer");
+    assert!(link.turn(Instant(2)));
+    assert_eq!(answered[0].load(Ordering::SeqCst), 1);
+}
+
 static CALLED: AtomicU64 = AtomicU64::new(0);
 
 #[test]

@@ -83,16 +83,16 @@ macro_rules! forward {
 /// and that of the other drivers beside it, where it does not take its registers.
 macro_rules! forward_hot {
     ($self:ident, $type:ident { $($variant:ident),+ }, $driver:ident => $call:expr) => {
-        // A comparison, and not yet a jump by a table.
+        // Two comparisons, and not yet a jump by a table.
         if let $type::Virtio($driver) = $self {
             $call
         } else if let $type::Remote($driver) = $self {
             $call
         } else {
-            match $self {
+            beside(|| match $self {
                 $type::Virtio(_) | $type::Remote(_) => unreachable!("they were looked for"),
-                $($type::$variant($driver) => beside(|| $call),)+
-            }
+                $($type::$variant($driver) => $call,)+
+            })
         }
     };
 }
@@ -209,6 +209,14 @@ impl Nic for AnyNic {
         nic!(self, nic => nic.tick(now))
     }
 
+    #[inline]
+    fn is_quiet(&self) -> bool {
+        match self {
+            Self::Remote(card) => card.is_quiet(),
+            _ => false,
+        }
+    }
+
     #[cold]
     fn arm(&mut self) -> bool {
         nic!(self, nic => nic.arm())
@@ -252,7 +260,17 @@ impl Disk for AnyDisk {
         if let Self::Remote(disk) = self {
             return disk.poll_done();
         }
-        beside(|| disk!(self, disk => disk.poll_done()))
+        // Taken apart, or the others' would lie in memory as well.
+        let Done {
+            ticket,
+            outcome,
+            frame,
+        } = beside(|| disk!(self, disk => disk.poll_done()))?;
+        Some(Done {
+            ticket,
+            outcome,
+            frame,
+        })
     }
 
     fn lent<R>(&self, ticket: u32, look: impl FnOnce(&Frame) -> R) -> Option<R> {
@@ -301,6 +319,14 @@ impl Disk for AnyDisk {
             Self::Virtio(_) | Self::Ahci(_) | Self::Nvme(_) | Self::Ram(_) | Self::Remote(_) => {
                 None
             }
+        }
+    }
+
+    #[inline]
+    fn is_quiet(&self) -> bool {
+        match self {
+            Self::Remote(disk) => disk.is_quiet(),
+            _ => false,
         }
     }
 

@@ -45,6 +45,16 @@ pub fn next_deadline(node: &Node) -> Instant {
     node.next_deadline()
 }
 
+/// Whether one more turn would be in vain: [`node::Node::is_quiet`].
+pub fn is_quiet(node: &Node) -> bool {
+    node.is_quiet()
+}
+
+/// Where a sleep follows a turn that moved something: [`node::Node::rest_from`].
+pub fn rest_from(node: &mut Node, now: Instant) {
+    node.rest_from(now);
+}
+
 /// Before a sleep: [`node::Node::arm`].
 pub fn arm(node: &mut Node) -> bool {
     node.arm()

@@ -56,7 +56,12 @@ impl Idle {
         self.nap_us = self.nap_us.map(|_| NAP_MIN_US);
     }
 
-    /// Nothing moved in a turn at `now`: returns at once while it is worth
+    /// Whether the end of work is followed by sleep, and not by a spin.
+    pub fn is_hasty(&self) -> bool {
+        self.patience.spin_us() == 0
+    }
+
+    /// Nothing moved in a turn at `now`, or nothing will in the next: returns at once while it is worth
     /// spinning, and after a sleep until `latest` at most otherwise.
     pub fn rest(&mut self, node: &mut Node, now: Instant, latest: Option<Instant>) {
         let (since, last) = *self.since.get_or_insert((now, now));

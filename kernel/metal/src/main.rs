@@ -110,10 +110,10 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
     let mut memory = boot.memory;
     let page = memory.take_low_page();
     let mut mover = Mover::start(&config, other_processor, page, clock);
-    // What is on its way between two processors takes as much as one more device.
+    // What is on its way between two processors takes as much as two more devices.
     let devices = probe::count(pci.as_ref(), boot.command_line)
         + config.rams.len()
-        + usize::from(mover.is_some());
+        + 2 * usize::from(mover.is_some());
     let rams = take_rams(&config, &mut memory, share::reserve(devices));
     let watchdog = Watchdog::find();
     let has_bitten = watchdog.as_ref().is_some_and(|dog| dog.has_bitten);
@@ -240,9 +240,15 @@ fn start(door: Door, boot: Result<Boot, Unusable>) -> ! {
             node.hear(&said[..len]);
         }
         typist.turn(&mut node, now);
-        if engine::step(&mut node, now) {
+        let moved = engine::step(&mut node, now);
+        if moved {
             idle.busy();
-        } else {
+        }
+        if !moved {
+            idle.rest(&mut node, now, typist.deadline(now));
+        } else if idle.is_hasty() && engine::is_quiet(&node) {
+            let now = clock.now();
+            engine::rest_from(&mut node, now);
             idle.rest(&mut node, now, typist.deadline(now));
         }
         if now.since_us(round) >= ROUND_US {

@@ -186,24 +186,33 @@ fn work() -> ! {
     let mut since: Option<(Instant, Instant)> = None;
     loop {
         let now = clock::now();
-        if engine::move_frames(link, now) {
+        let moved = engine::move_frames(link, now);
+        if moved {
             since = None;
-            continue;
         }
-        let (first, last) = *since.get_or_insert((now, now));
-        since = Some((first, now));
-        patience.spun(now.since_us(last));
-        if now.since_us(first) < patience.spin_us() {
-            core::hint::spin_loop();
-            continue;
+        // Who does not spin has no turn in vain before it sleeps: to ask the devices to
+        // wake it is to look for more.
+        let spin_us = patience.spin_us();
+        if spin_us > 0 {
+            if moved {
+                continue;
+            }
+            let (first, last) = *since.get_or_insert((now, now));
+            since = Some((first, now));
+            patience.spun(now.since_us(last));
+            if now.since_us(first) < spin_us {
+                core::hint::spin_loop();
+                continue;
+            }
         }
         if link.arm() {
             continue;
         }
+        let asleep = if moved { clock::now() } else { now };
         arch::sleep();
         let woken = clock::now();
         link.disarm(woken);
-        patience.slept(woken.since_us(now));
+        patience.slept(woken.since_us(asleep));
         since = None;
     }
 }

@@ -399,6 +399,21 @@ impl<N: Nic, D: Disk> Node<N, D> {
         deadline
     }
 
+    /// Whether a turn right after one that moved something is known to be in vain: no
+    /// device has more, and nothing goes on by itself before
+    /// [`next_deadline`](Self::next_deadline). Who does not spin may sleep at once.
+    pub fn is_quiet(&self) -> bool {
+        self.closing.is_none()
+            && self.measuring.is_none()
+            && self
+                .ports
+                .iter()
+                .all(|port| port.nic.is_quiet() && !port.is_short())
+            && self.stations.iter().all(|station| {
+                station.disk.is_quiet() && !station.crowd.is_busy() && !station.wants_flush()
+            })
+    }
+
     /// Asks every device to wake us. True if something is there already: then do
     /// not sleep, the wish has been taken back.
     pub fn arm(&mut self) -> bool {
@@ -414,6 +429,12 @@ impl<N: Nic, D: Disk> Node<N, D> {
             self.take_wish_back();
         }
         is_there
+    }
+
+    /// Notes that the last turn has ended at `now`, where it had moved something: what
+    /// follows is sleep.
+    pub fn rest_from(&mut self, now: Instant) {
+        self.now = now;
     }
 
     /// Ends a sleep that [`arm`](Self::arm) allowed; it ended at `now`.
