@@ -184,8 +184,10 @@ fn work() -> ! {
     };
     let mut patience = Patience::new(spin_us);
     let mut since: Option<(Instant, Instant)> = None;
+    let mut woken = None;
     loop {
-        let now = clock::now();
+        // The end of a sleep is the begin of a turn.
+        let now = woken.take().unwrap_or_else(clock::now);
         let moved = engine::move_frames(link, now);
         if moved {
             since = None;
@@ -208,11 +210,12 @@ fn work() -> ! {
         if link.arm() {
             continue;
         }
-        let asleep = if moved { clock::now() } else { now };
         arch::sleep();
-        let woken = clock::now();
-        link.disarm(woken);
-        patience.slept(woken.since_us(asleep));
+        let up = clock::now();
+        link.disarm(up);
+        // And the turn before it, which may have moved something and took microseconds.
+        patience.slept(up.since_us(now));
+        woken = Some(up);
         since = None;
     }
 }
