@@ -123,6 +123,18 @@ impl Qmp {
             .or_fail(format_args!("QEMU has no counters for {name}"))
     }
 
+    /// Whether QEMU writes disk `disk` through its cache, by its settings or because the
+    /// guest asked for it.
+    pub fn disk_writes_through(&mut self, disk: usize) -> Result<bool, Failure> {
+        let answer = self.run("query-block", json!({}))?;
+        let name = format!("drive{disk}");
+        let mut disks = answer.as_array().into_iter().flatten();
+        let disk = disks.find(|entry| entry["device"] == name.as_str());
+        let writeback = disk.and_then(|disk| disk["inserted"]["cache"]["writeback"].as_bool());
+        let writeback = writeback.or_fail(format_args!("QEMU tells no cache of {name}"))?;
+        Ok(!writeback)
+    }
+
     fn ask(&mut self, command: &str, arguments: &Value) -> Result<Value, Failure> {
         let mut question = json!({"execute": command, "arguments": arguments}).to_string();
         question.push('\n');

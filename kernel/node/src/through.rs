@@ -11,7 +11,9 @@
 //! those behind discards, go to the disk in either mode.
 //!
 //! **A write that fails in the mode is a flush that failed.** Others that were under way
-//! are suspected with it (`Station::may_have_lost`), and so are those whose flush is.
+//! are suspected with it (`Station::may_have_lost`), and so are those whose flush is. A
+//! write that ends beside a flush waits for the next one: what the first comes to is not
+//! known yet. Beside another write it does not; a disk tells failures in their order.
 //!
 //! Switching costs register accesses. Each time that it turns out to have been a mistake,
 //! it takes twice as many lone writes to try it again.

@@ -125,7 +125,7 @@ static ALL: &[Scenario] = &[
     },
     Scenario {
         name: "durable",
-        sentence: "a write is answered after a flush that covers it, and a batch shares one",
+        sentence: "a write is answered after a flush that covers it, a batch shares one, and lone ones soon need none",
         limit: seconds(60),
         linux: false,
         neighbours: None,

@@ -20,7 +20,8 @@ impl<N: Nic, D: Disk> Node<N, D> {
             if station.may_have_lost(&frame) {
                 return self.settle(now, frame, mark, Outcome::Fault);
             }
-            if !station.through.is_on() {
+            // A flush under way may have failed already and taken it along.
+            if !station.through.is_on() || station.flushing {
                 return self.wait_for_flush(disk, frame, mark);
             }
             if station.through.ended_beside(station.under_way) {

@@ -213,6 +213,14 @@ fn a_flush_that_fails_takes_what_was_written_through_beside_it() {
     assert_eq!(tags(&end(&mut world, 0, Outcome::Fault)), [1]);
     let answers = end(&mut world, 0, Outcome::Done);
     assert_eq!(registers(&answers[0]), (0x04, 0x61), "device fault");
+    // Also if that is told only behind it.
+    world.pass(10);
+    deliver(&mut world, &Ask::slot(0, 3).flush());
+    deliver(&mut world, &Ask::slot(0, 4).write(8, &sector(2)));
+    assert!(end(&mut world, 1, Outcome::Done).is_empty());
+    let answers = end(&mut world, 0, Outcome::Fault);
+    assert_eq!(tags(&answers), [3, 4]);
+    assert_eq!(registers(&answers[1]), (0x04, 0x61), "device fault");
 }
 
 #[test]

@@ -469,7 +469,13 @@ impl Spindle {
     /// flush stand for this one, loses it.
     fn drop_cache(&mut self) {
         self.losses += 1;
-        self.cache.clear();
+        // What has ended by itself is in stable storage, whoever knows of it.
+        let through = self.ended.iter().filter(|ended| ended.is_through);
+        let through: BTreeSet<u64> = through.map(|ended| ended.key).collect();
+        self.cache.retain(|_, versions| {
+            versions.retain(|version| through.contains(&version.job));
+            !versions.is_empty()
+        });
     }
 
     /// The device lost what it had in its cache, if it is one that does.
