@@ -183,7 +183,7 @@ fn limits(page: &mut Page<'_>, found: &Findings) {
         "Against the echo",
         Part::Limits,
         "Requests served a second, and the same requests sent back as they came by a node that \
-         does nothing else: card, driver, switch and client alone, a bound for any target. The \
+         does nothing else: card, driver and client alone, a bound for any target. The \
          echo of a read carries no data.",
         &plot.concat(),
     );
