@@ -62,7 +62,11 @@ impl Through {
 
     /// A flush begins, for one write with nothing else at the disk or for more.
     pub fn flushes(&mut self, alone: bool) {
-        self.lone = if alone { self.lone + 1 } else { 0 };
+        self.lone = if alone {
+            self.lone.saturating_add(1)
+        } else {
+            0
+        };
     }
 
     /// Whether it should be turned on as soon as the disk has nothing to do.
@@ -137,6 +141,9 @@ mod tests {
         lone_until_due(&mut through);
         through.tried(false);
         (0..2 * LONE_MAX).for_each(|_| through.flushes(true));
+        assert!(!through.is_due() && !through.is_on());
+        // However long it goes on: nothing begins the count anew there.
+        (0..=u16::MAX).for_each(|_| through.flushes(true));
         assert!(!through.is_due() && !through.is_on());
     }
 
