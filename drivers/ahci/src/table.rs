@@ -9,9 +9,9 @@
 //! The command table of a request lies in its frame's scratch, so that nothing
 //! here grows with the number of commands.
 //!
-//! Both sides may touch all of this at any time, so it is [`Shared`]. Nothing that
-//! the controller writes here is believed: a received FIS is a hint that it is worth to read a register,
-//! which costs a thousand times more than to look here and find nothing.
+//! Both sides may touch all of this at any time, so it is [`Shared`]. Nothing that the
+//! controller writes here is believed: a received FIS is a hint that it is worth to read
+//! a register, which costs a thousand times more than to look here and find nothing.
 
 use crate::command::{Header, TABLE_BYTES};
 use pci::Shared;

@@ -126,3 +126,54 @@ impl Shared {
 fn outside(at: usize, words: usize, bytes: usize) -> ! {
     panic!("{words} words from byte {at} of {bytes} shared bytes");
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use super::*;
+    use std::boxed::Box;
+
+    const BYTES: usize = 64;
+
+    /// Only as long as it says, in a page that is longer.
+    fn shared() -> Shared {
+        #[repr(align(4096))]
+        struct Page([u8; ALIGN]);
+        let page = Box::leak(Box::new(Page([0xff; ALIGN])));
+        Shared::new(&mut page.0[..BYTES])
+    }
+
+    #[test]
+    fn words_lie_one_behind_the_other_up_to_the_last() {
+        let shared = shared();
+        shared.write_words(BYTES - 8, [1, 2]);
+        shared.write(BYTES - 12, 3);
+        assert_eq!(shared.read_words(BYTES - 16), [0, 3, 1, 2]);
+        assert_eq!(shared.read_acquire(BYTES - 4), 2);
+    }
+
+    #[test]
+    #[should_panic(expected = "2 words from byte 60 of 64 shared bytes")]
+    fn words_that_end_outside_are_refused() {
+        shared().write_words(BYTES - 4, [1, 2]);
+    }
+
+    #[test]
+    #[should_panic(expected = "1 words from byte 64 of 64 shared bytes")]
+    fn a_word_outside_is_refused() {
+        shared().read(BYTES);
+    }
+
+    #[test]
+    #[should_panic(expected = "17 words from byte 0 of 64 shared bytes")]
+    fn more_words_than_there_are_are_refused() {
+        shared().read_words::<17>(0);
+    }
+
+    #[test]
+    #[should_panic(expected = "1 words from byte 6 of 64 shared bytes")]
+    fn a_word_between_two_is_refused() {
+        shared().write_release(6, 1);
+    }
+}

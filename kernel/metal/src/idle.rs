@@ -61,8 +61,8 @@ impl Idle {
         self.patience.spin_us() == 0
     }
 
-    /// Nothing moved in a turn at `now`, or nothing will in the next: returns at once while it is worth
-    /// spinning, and after a sleep until `latest` at most otherwise.
+    /// Nothing moved in a turn at `now`, or nothing will in the next: returns at once while
+    /// it is worth spinning, and after a sleep until `latest` at most otherwise.
     pub fn rest(&mut self, node: &mut Node, now: Instant, latest: Option<Instant>) {
         let (since, last) = *self.since.get_or_insert((now, now));
         self.since = Some((since, now));

@@ -9,8 +9,8 @@
 //! [`FakeDisk::cut_power`], and a flush covers exactly what had been reported done
 //! when it was submitted: a write that ended earlier but was not yet polled is
 //! lost, as the contract allows. A write that was submitted and reported while the disk
-//! writes through is durable, one that saw a switch is not. Operations may fail or hang. An operation outside
-//! the disk, or one that does not fit its frame, fails the test.
+//! writes through is durable, one that saw a switch is not. Operations may fail or hang. An
+//! operation outside the disk, or one that does not fit its frame, fails the test.
 
 use crate::config::{Config, Source};
 use crate::media::{Blocks, Own, Sector, Unread};

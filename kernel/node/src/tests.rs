@@ -474,40 +474,54 @@ fn with_write_back_only_a_flush_makes_durable() {
     assert_eq!(world.disk(0).durable(0, 1), sector(1));
 }
 
+/// Writes so many sectors from the first of them on, each when `asks` says so of how many
+/// were asked and how many have no answer. What ends next is left to chance; after every
+/// turn the durable medium holds everything that has been answered.
+fn write_by_chance(
+    world: &mut World,
+    random: &mut Random,
+    (first, writes): (u64, u32),
+    mut asks: impl FnMut(&mut Random, u32, usize) -> bool,
+) {
+    let content = |number: u32| sector((number % 255) as u8 + 1);
+    let seed = random.0;
+    world.disk(0).pace = Pace::Manual;
+    let mut answered = BTreeMap::new();
+    let mut asked = 0;
+    while answered.len() < writes as usize {
+        if asked < writes && asks(random, asked, asked as usize - answered.len()) {
+            let write = Ask::slot(0, asked).write(first + u64::from(asked), &content(asked));
+            world.nic(0).deliver(&write);
+            asked += 1;
+        }
+        world.turn();
+        let under_way = world.disk(0).under_way() as u64;
+        if under_way > 0 && random.below(3) > 0 {
+            let index = random.below(under_way) as usize;
+            world.disk(0).end(index, Outcome::Done);
+        }
+        for answer in world.left(0) {
+            assert_eq!(registers(&answer), (0, 0x40));
+            answered.insert(tag(&answer), ());
+        }
+        for &tag in answered.keys() {
+            assert_eq!(
+                world.disk(0).durable(first + u64::from(tag), 1),
+                content(tag),
+                "seed {seed}: write {tag} was acknowledged"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_power_cut_at_any_step_loses_no_acknowledged_write() {
-    // Which operation ends next is chosen by seed; after every step the durable
-    // medium must hold everything that has been answered.
     for seed in 0..40 {
         let mut random = Random(seed);
         let mut world = one_disk();
-        world.disk(0).pace = Pace::Manual;
-        let mut answered = BTreeMap::new();
-        let mut asked: u32 = 0;
-        while answered.len() < 60 {
-            if asked < 60 && random.below(2) == 0 {
-                let write = Ask::slot(0, asked).write(u64::from(asked), &sector(asked as u8 + 1));
-                world.nic(0).deliver(&write);
-                asked += 1;
-            }
-            world.turn();
-            let under_way = world.disk(0).under_way() as u64;
-            if under_way > 0 && random.below(3) > 0 {
-                let index = random.below(under_way) as usize;
-                world.disk(0).end(index, Outcome::Done);
-            }
-            for answer in world.left(0) {
-                assert_eq!(registers(&answer), (0, 0x40));
-                answered.insert(tag(&answer), ());
-            }
-            for &tag in answered.keys() {
-                assert_eq!(
-                    world.disk(0).durable(tag.into(), 1),
-                    sector(tag as u8 + 1),
-                    "seed {seed}: write {tag} was acknowledged"
-                );
-            }
-        }
+        write_by_chance(&mut world, &mut random, (0, 60), |random, _, _| {
+            random.below(2) == 0
+        });
         assert!(
             world.disk(0).count("flush") < 60,
             "seed {seed}: flushes are shared"

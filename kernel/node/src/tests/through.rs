@@ -258,41 +258,30 @@ fn what_an_export_with_write_back_was_told_is_durable_after_its_flush() {
 
 #[test]
 fn a_power_cut_at_any_step_loses_no_acknowledged_write_however_it_is_switched() {
+    let mut switched = 0;
     for seed in 0..60 {
         let mut random = Random(seed);
         let mut world = one_disk();
         write_alone(&mut world, LONE);
-        world.disk(0).pace = Pace::Manual;
-        let mut answered = BTreeMap::new();
-        let (mut asked, mut most) = (0_u32, 1);
-        while answered.len() < 400 {
-            // Now a host with one write at a time, now one with many.
-            if asked.is_multiple_of(80) {
-                most = [1, 12][random.below(2) as usize];
-            }
-            let waiting = asked as usize - answered.len();
-            if asked < 400 && waiting < most {
-                let lba = 100 + u64::from(asked);
-                let write = Ask::slot(0, asked).write(lba, &sector(asked as u8 | 1));
-                world.nic(0).deliver(&write);
-                asked += 1;
-            }
-            world.turn();
-            let under_way = world.disk(0).under_way() as u64;
-            if under_way > 0 && random.below(3) > 0 {
-                let index = random.below(under_way) as usize;
-                world.disk(0).end(index, Outcome::Done);
-            }
-            for answer in world.left(0) {
-                assert_eq!(registers(&answer), (0, 0x40));
-                answered.insert(tag(&answer), ());
-            }
-            for &tag in answered.keys() {
-                let durable = world.disk(0).durable(100 + u64::from(tag), 1);
-                assert_eq!(durable, sector(tag as u8 | 1), "seed {seed}: write {tag}");
-            }
-        }
+        let mut most = 1;
+        write_by_chance(
+            &mut world,
+            &mut random,
+            (100, 400),
+            |random, asked, waiting| {
+                // Now a host with one write at a time, now one with many.
+                if asked.is_multiple_of(80) {
+                    most = [1, 12][random.below(2) as usize];
+                }
+                waiting < most
+            },
+        );
         world.settle();
         world.assert_all_frames_are_there();
+        switched += world.disk(0).switched;
     }
+    assert!(
+        switched > 2 * 60,
+        "on, off, and on again in some: {switched}"
+    );
 }
